@@ -1,0 +1,197 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::net::Target;
+use crate::report::Output;
+
+/// Measures WebSocket servers and proxies: throughput, latency, CPU per message, memory per connection.
+///
+/// Exit code 0: measured, and the server made no mistake. 1: it lost, changed or refused something, and the report
+/// says what. 2: nothing could be measured.
+#[derive(Debug, Parser)]
+#[command(name = "selat-load", version)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve something to be measured.
+    Serve {
+        #[command(subcommand)]
+        command: ServeCommand,
+    },
+    /// Closed loop: every connection keeps the same number of messages in flight.
+    ///
+    /// Every answer is compared byte for byte with what was sent. Round trips are timed for one message at a time on
+    /// each connection: with one in flight that is every message, with more a sample, the first of each run that
+    /// leaves while none is being timed. A closed loop waits with a server that stalls, so its times tell nothing of
+    /// what users would have felt.
+    Echo(EchoArgs),
+    /// Connect, upgrade, echo one message, close; over and over.
+    Storm(StormArgs),
+    /// Hold connections that say nothing after one echo, to see what they cost.
+    Idle(IdleArgs),
+}
+
+/// What to serve.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ServeCommand {
+    /// A WebSocket echo server on one thread.
+    Echo(ServeEchoArgs),
+    /// A relay of bytes that knows no protocol: what a proxy costs at the very least.
+    Relay(ServeRelayArgs),
+}
+
+/// `serve echo`
+#[derive(Debug, Args)]
+pub(crate) struct ServeEchoArgs {
+    /// Where to listen; port 0 takes a free one. Prints `listening ADDRESS` when ready.
+    pub(crate) listen: SocketAddr,
+    /// Connections that the kernel may hold for us before we accept them.
+    #[arg(long, default_value_t = 4096)]
+    pub(crate) backlog: i32,
+}
+
+/// `serve relay`
+#[derive(Debug, Args)]
+pub(crate) struct ServeRelayArgs {
+    /// Where to listen; port 0 takes a free one. Prints `listening ADDRESS` when ready.
+    pub(crate) listen: SocketAddr,
+    /// Where every connection is relayed to.
+    #[arg(long)]
+    pub(crate) to: SocketAddr,
+    /// Connections that the kernel may hold for us before we accept them.
+    #[arg(long, default_value_t = 4096)]
+    pub(crate) backlog: i32,
+}
+
+/// What every measuring command takes.
+#[derive(Debug, Args)]
+pub(crate) struct CommonArgs {
+    /// The server, for instance ws://127.0.0.1:8765/chat
+    pub(crate) target: Target,
+    /// Also report what this process costs; may be repeated.
+    #[arg(long = "pid")]
+    pub(crate) pids: Vec<u32>,
+    /// How long a connection may take to open, and to close.
+    #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
+    pub(crate) timeout: Duration,
+    /// Print one JSON object instead of a table.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl CommonArgs {
+    /// How to print the report.
+    pub(crate) fn output(&self) -> Output {
+        if self.json { Output::Json } else { Output::Table }
+    }
+}
+
+/// `echo`
+#[derive(Debug, Args)]
+pub(crate) struct EchoArgs {
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+    /// Connections to open.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) connections: u32,
+    /// Payload bytes of a message. From 8 on each carries its number, so that loss and reordering show.
+    #[arg(long, default_value_t = 64)]
+    pub(crate) size: usize,
+    /// Messages that each connection keeps in flight.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) in_flight: u32,
+    /// How long to measure.
+    #[arg(long = "for", default_value = "10s", value_parser = humantime::parse_duration)]
+    pub(crate) duration: Duration,
+    /// How long to run before measuring.
+    #[arg(long, default_value = "2s", value_parser = humantime::parse_duration)]
+    pub(crate) warmup: Duration,
+    /// New connections a second while opening, for instance 2000/s; else as fast as the server takes them.
+    #[arg(long, value_parser = rate)]
+    pub(crate) connect_rate: Option<f64>,
+}
+
+/// `storm`
+#[derive(Debug, Args)]
+pub(crate) struct StormArgs {
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+    /// Sessions under way at any time.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) concurrency: u32,
+    /// How long to measure.
+    #[arg(long = "for", default_value = "10s", value_parser = humantime::parse_duration, conflicts_with = "count")]
+    pub(crate) duration: Duration,
+    /// How long to run before measuring.
+    #[arg(long, default_value = "1s", value_parser = humantime::parse_duration, conflicts_with = "count")]
+    pub(crate) warmup: Duration,
+    /// Measure this many sessions from first to last, instead of a stretch of time.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+    /// Payload bytes of the one message.
+    #[arg(long, default_value_t = 64)]
+    pub(crate) size: usize,
+}
+
+/// `idle`
+#[derive(Debug, Args)]
+pub(crate) struct IdleArgs {
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+    /// Connections to open and hold.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) connections: u32,
+    /// How long to hold them.
+    #[arg(long = "for", default_value = "10s", value_parser = humantime::parse_duration)]
+    pub(crate) duration: Duration,
+    /// Payload bytes of the one message on each.
+    #[arg(long, default_value_t = 64)]
+    pub(crate) size: usize,
+    /// New connections a second while opening, for instance 2000/s; else as fast as the server takes them.
+    #[arg(long, value_parser = rate)]
+    pub(crate) connect_rate: Option<f64>,
+}
+
+/// A rate in events a second: `2000`, `2000/s`, `50k/s`.
+fn rate(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix("/s").unwrap_or(text);
+    let (number, scale) = match number.strip_suffix('k') {
+        Some(number) => (number, 1_000.0),
+        None => (number, 1.0),
+    };
+    match number.parse::<f64>() {
+        Ok(value) if value > 0.0 && value.is_finite() => Ok(value * scale),
+        Ok(_) | Err(_) => Err("not a rate; write for instance 2000/s or 50k/s".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn describes_a_sound_command_line() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn reads_rates() {
+        for (text, value) in [("2000", 2000.0), ("2000/s", 2000.0), ("50k/s", 50_000.0), ("0.5/s", 0.5)] {
+            assert_eq!(rate(text), Ok(value));
+        }
+        for text in ["", "0", "-1/s", "k/s", "10/m", "inf"] {
+            assert!(rate(text).is_err(), "{text:?}");
+        }
+    }
+}

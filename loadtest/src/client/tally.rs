@@ -1,0 +1,75 @@
+//! What a swarm has seen.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+use super::Failure;
+use crate::wire::Faults;
+
+/// Nanoseconds of the longest time told apart from longer ones.
+const TIME_NANOS_MAX: u64 = 100_000_000_000;
+
+/// Significant digits of recorded times: 0.1 %.
+const TIME_DIGITS: u8 = 3;
+
+/// Counts over all sessions of a thread. Plain numbers, so that two readings can be subtracted.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    /// Sessions that reached [`super::Stage::Open`].
+    pub(crate) opened: u64,
+    /// Sessions that ended with a closing handshake of our own.
+    pub(crate) completed: u64,
+    /// Messages that came back.
+    pub(crate) answered: u64,
+    /// What was wrong with them, or with those that did not.
+    pub(crate) faults: Faults,
+    /// Sessions that ended otherwise, by reason.
+    pub(crate) failures: BTreeMap<String, u64>,
+    /// Nanoseconds from sending a message to having its answer, of some messages: on each connection one at a time
+    /// is timed, the first that leaves while none is.
+    pub(crate) round_trips: Histogram<u64>,
+    /// Nanoseconds from connecting to the end of TCP, of completed sessions.
+    pub(crate) sessions: Histogram<u64>,
+}
+
+impl Tally {
+    /// Nothing seen.
+    ///
+    /// # Errors
+    /// None with these bounds.
+    pub(crate) fn new() -> anyhow::Result<Self> {
+        let times = Histogram::new_with_bounds(1, TIME_NANOS_MAX, TIME_DIGITS)?;
+        Ok(Self {
+            opened: 0,
+            completed: 0,
+            answered: 0,
+            faults: Faults::default(),
+            failures: BTreeMap::new(),
+            round_trips: times.clone(),
+            sessions: times,
+        })
+    }
+
+    /// Forgets the times, at the beginning of what is to be measured.
+    pub(crate) fn reset_times(&mut self) {
+        self.round_trips.reset();
+        self.sessions.reset();
+    }
+
+    /// Counts a failed session.
+    pub(crate) fn fail(&mut self, failure: &Failure) {
+        *self.failures.entry(failure.to_string()).or_default() += 1;
+    }
+
+    /// Sessions that failed.
+    pub(crate) fn failed(&self) -> u64 {
+        self.failures.values().sum()
+    }
+}
+
+/// Counts `time` in `times`; what is beyond the bounds counts as the bound.
+pub(super) fn record(times: &mut Histogram<u64>, time: Duration) {
+    times.saturating_record(u64::try_from(time.as_nanos()).unwrap_or(TIME_NANOS_MAX));
+}

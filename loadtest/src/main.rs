@@ -1,0 +1,58 @@
+//! `selat-load`: the instrument that selat is measured with, and useful against any WebSocket server.
+//!
+//! - [`wire`] (pure): what goes over a connection; prepares messages, checks answers, turns frames into echoes.
+//! - [`net`]: non-blocking sockets and edge-triggered epoll, through safe calls only.
+//! - [`client`]: one connection's life ([`client::Session`]) and many of them on one thread ([`client::Swarm`]).
+//! - [`scenario`]: what the commands `echo`, `storm` and `idle` do with a swarm.
+//! - [`serve`]: the other end: an echo server, and a relay as the control that knows nothing but bytes.
+//! - [`watch`]: what the servers cost, read from `/proc`; [`report`]: figures for people and machines.
+//!
+//! What it measures must be the server, so it does little itself: messages are masked once and stamped per use, a
+//! whole run leaves in one write, and no message allocates.
+
+mod cli;
+mod client;
+mod clock;
+mod limits;
+mod net;
+mod report;
+mod scenario;
+mod serve;
+mod watch;
+mod wire;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Command, ServeCommand};
+use report::Verdict;
+
+/// What was measured is sound, but the server lost, changed or refused something.
+const EXIT_FAULTS: u8 = 1;
+
+/// Nothing could be measured.
+const EXIT_UNABLE: u8 = 2;
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(Verdict::Clean) => ExitCode::SUCCESS,
+        Ok(Verdict::Faults) => ExitCode::from(EXIT_FAULTS),
+        Err(error) => {
+            eprintln!("selat-load: {error:#}");
+            ExitCode::from(EXIT_UNABLE)
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<Verdict> {
+    let (report, output) = match cli.command {
+        Command::Serve { command: ServeCommand::Echo(args) } => match serve::echo(&args)? {},
+        Command::Serve { command: ServeCommand::Relay(args) } => match serve::relay(&args)? {},
+        Command::Echo(args) => (scenario::echo(&args)?, args.common.output()),
+        Command::Storm(args) => (scenario::storm(&args)?, args.common.output()),
+        Command::Idle(args) => (scenario::idle(&args)?, args.common.output()),
+    };
+    report.print(output);
+    Ok(report.verdict())
+}

@@ -1,0 +1,93 @@
+//! Where to connect to.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::str::FromStr;
+
+/// Loopback addresses that connections come from in turn where ports have run out, 28,000 to each.
+const SOURCES: u8 = 64;
+
+/// A server, as `ws://HOST[:PORT][/PATH]` names it; the name is looked up once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Target {
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    /// Host and port as they were written, for the `Host` field.
+    pub(crate) host: String,
+    /// Path and query, at least `/`.
+    pub(crate) path: String,
+}
+
+impl Target {
+    /// The address that the `serial`-th connection may come from when 127.0.0.1 has no port left. Only loopback has
+    /// others.
+    pub(crate) fn source(&self, serial: u32) -> Option<IpAddr> {
+        let turn = u8::try_from(serial % u32::from(SOURCES)).ok()?;
+        (self.address.is_ipv4() && self.address.ip().is_loopback())
+            .then(|| IpAddr::V4(Ipv4Addr::new(127, 0, 0, turn + 2)))
+    }
+}
+
+impl FromStr for Target {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.starts_with("wss://") {
+            return Err("TLS is not supported; measure ws://, before whatever ends TLS".to_owned());
+        }
+        let rest = text
+            .strip_prefix("ws://")
+            .ok_or("not a WebSocket URL; write for instance ws://127.0.0.1:8765/")?;
+        let (host, path) = match rest.find('/') {
+            Some(slash) => rest.split_at(slash),
+            None => (rest, "/"),
+        };
+        if host.is_empty() || host.contains('@') || rest.contains(|c: char| c == '#' || !c.is_ascii_graphic())
+        {
+            return Err("not a WebSocket URL; host, port and path are all it may have".to_owned());
+        }
+        let has_port = host.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
+        let authority = if has_port { host.to_owned() } else { format!("{host}:80") };
+        let mut addresses =
+            authority.to_socket_addrs().map_err(|error| format!("cannot look up {host}: {error}"))?;
+        let address = addresses.next().ok_or_else(|| format!("{host} has no address"))?;
+        Ok(Self { address, host: host.to_owned(), path: path.to_owned() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_urls() {
+        let rows = [
+            ("ws://127.0.0.1:9001", "127.0.0.1:9001", "127.0.0.1:9001", "/"),
+            ("ws://127.0.0.1/", "127.0.0.1:80", "127.0.0.1", "/"),
+            ("ws://[::1]:9001/a/b?c=d", "[::1]:9001", "[::1]:9001", "/a/b?c=d"),
+            ("ws://[::1]", "[::1]:80", "[::1]", "/"),
+        ];
+        for (url, address, host, path) in rows {
+            let target: Target = url.parse().unwrap();
+            assert_eq!(target.address, address.parse().unwrap(), "{url}");
+            assert_eq!((target.host.as_str(), target.path.as_str()), (host, path), "{url}");
+        }
+    }
+
+    #[test]
+    fn says_what_is_wrong_with_others() {
+        for url in ["", "127.0.0.1:9001", "http://127.0.0.1", "ws://", "ws:///path", "ws://a@b", "ws://h/a b"]
+        {
+            assert!(url.parse::<Target>().is_err(), "{url:?}");
+        }
+        assert!("wss://127.0.0.1".parse::<Target>().unwrap_err().contains("TLS"));
+    }
+
+    #[test]
+    fn spreads_connections_over_loopback_addresses() {
+        let target: Target = "ws://127.0.0.1:9001".parse().unwrap();
+        let sources: std::collections::HashSet<_> = (0..1000).map(|serial| target.source(serial)).collect();
+        assert_eq!(sources.len(), usize::from(SOURCES));
+        let target: Target = "ws://[::1]:9001".parse().unwrap();
+        assert_eq!(target.source(7), None);
+    }
+}

@@ -1,0 +1,310 @@
+//! A client's reading of what a server sends: answers checked against what they must be, byte for byte.
+
+use selat::protocol::frame::{Header, Opcode, Rsv, Violation};
+
+use super::{Pattern, STAMP_BYTES, Stamp, wide};
+
+/// What every answer must look like.
+#[derive(Debug)]
+pub(crate) struct Expected {
+    pattern: Pattern,
+    size: usize,
+    /// The header of an answer in one frame.
+    header: Vec<u8>,
+}
+
+impl Expected {
+    /// Answers of `size` payload bytes.
+    pub(crate) fn new(pattern: Pattern, size: usize) -> Self {
+        let mut header = Vec::new();
+        Header::whole(Opcode::Binary, None, wide(size)).encode(&mut header);
+        Self { pattern, size, header }
+    }
+
+    /// The answer at the front of `bytes`, if it is all there and in one frame, and the bytes after it.
+    #[inline]
+    fn whole<'b>(&self, bytes: &'b [u8]) -> Option<(Event, &'b [u8])> {
+        let (payload, rest) = bytes.strip_prefix(self.header.as_slice())?.split_at_checked(self.size)?;
+        let event = match payload.split_first_chunk::<STAMP_BYTES>() {
+            Some((stamp, tail)) => Event::Message {
+                stamp: Some(Stamp::decode(*stamp)),
+                intact: self.pattern.matches(STAMP_BYTES, tail),
+            },
+            None => Event::Message { stamp: None, intact: self.pattern.matches(0, payload) },
+        };
+        Some((event, rest))
+    }
+}
+
+/// Something a server said.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// A message has ended.
+    Message {
+        /// Its stamp, where messages are long enough to have one.
+        stamp: Option<Stamp>,
+        /// Whether its length and its bytes behind the stamp were right.
+        intact: bool,
+    },
+    /// A ping with this payload; it wants a pong.
+    Ping(Vec<u8>),
+    /// A Close with this code, if it had one.
+    Close(Option<u16>),
+}
+
+/// The frame whose payload is being read.
+#[derive(Debug)]
+struct Frame {
+    opcode: Opcode,
+    fin: bool,
+    remaining: u64,
+}
+
+/// The message whose frames are being read.
+#[derive(Debug)]
+struct Message {
+    bytes: usize,
+    stamp: [u8; STAMP_BYTES],
+    intact: bool,
+}
+
+impl Message {
+    /// Takes the next bytes of its payload.
+    fn handle(&mut self, piece: &[u8], expected: &Expected) {
+        let stamped = if expected.size >= STAMP_BYTES { STAMP_BYTES } else { 0 };
+        let (head, tail) = piece.split_at(piece.len().min(stamped.saturating_sub(self.bytes)));
+        if let Some(place) = self.stamp.get_mut(self.bytes..self.bytes + head.len()) {
+            place.copy_from_slice(head);
+        }
+        self.intact &= expected.pattern.matches(self.bytes + head.len(), tail);
+        self.bytes += piece.len();
+    }
+
+    /// What it was, now that it has ended.
+    fn event(self, expected: &Expected) -> Event {
+        let stamped = expected.size >= STAMP_BYTES && self.bytes >= STAMP_BYTES;
+        Event::Message {
+            stamp: stamped.then(|| Stamp::decode(self.stamp)),
+            intact: self.intact && self.bytes == expected.size,
+        }
+    }
+}
+
+/// Reads one connection's frames, however its bytes are cut up. Holds no payload but a control frame's.
+#[derive(Debug, Default)]
+pub(crate) struct Inbox {
+    /// The beginning of a header that has not arrived whole.
+    held: Vec<u8>,
+    frame: Option<Frame>,
+    message: Option<Message>,
+    control: Vec<u8>,
+}
+
+impl Inbox {
+    /// The next event in `bytes`, which are consumed up to its end; `None` when they hold no further one.
+    ///
+    /// # Errors
+    /// What the server did that RFC 6455 forbids.
+    #[inline]
+    pub(crate) fn next(
+        &mut self,
+        bytes: &mut &[u8],
+        expected: &Expected,
+    ) -> Result<Option<Event>, Violation> {
+        if self.frame.is_none()
+            && self.message.is_none()
+            && self.held.is_empty()
+            && let Some((event, rest)) = expected.whole(bytes)
+        {
+            *bytes = rest;
+            return Ok(Some(event));
+        }
+        self.next_in_pieces(bytes, expected)
+    }
+
+    fn next_in_pieces(&mut self, bytes: &mut &[u8], expected: &Expected) -> Result<Option<Event>, Violation> {
+        loop {
+            let Some(frame) = &mut self.frame else {
+                let Some(header) = self.header(bytes)? else { return Ok(None) };
+                self.begin(&header)?;
+                continue;
+            };
+            let len = usize::try_from(frame.remaining).unwrap_or(usize::MAX).min(bytes.len());
+            let (piece, rest) = bytes.split_at(len);
+            *bytes = rest;
+            frame.remaining -= wide(len);
+            let ended = frame.remaining == 0;
+            match &mut self.message {
+                Some(message) if !frame.opcode.is_control() => message.handle(piece, expected),
+                Some(_) | None => self.control.extend_from_slice(piece),
+            }
+            if !ended {
+                return Ok(None);
+            }
+            let event = self.end(expected);
+            if event.is_some() {
+                return Ok(event);
+            }
+        }
+    }
+
+    /// The next frame's header, once it has arrived whole.
+    fn header(&mut self, bytes: &mut &[u8]) -> Result<Option<Header>, Violation> {
+        if self.held.is_empty()
+            && let Some((header, len)) = Header::parse(bytes)?
+        {
+            *bytes = bytes.get(len..).unwrap_or_default();
+            return Ok(Some(header));
+        }
+        while let Some((&byte, rest)) = bytes.split_first() {
+            *bytes = rest;
+            self.held.push(byte);
+            if let Some((header, _)) = Header::parse(&self.held)? {
+                self.held.clear();
+                return Ok(Some(header));
+            }
+        }
+        Ok(None)
+    }
+
+    fn begin(&mut self, header: &Header) -> Result<(), Violation> {
+        // §5.1: a client MUST close a connection if it detects a masked frame.
+        if header.mask.is_some() {
+            return Err(Violation::Masked);
+        }
+        // §5.2: MUST be 0 unless an extension is negotiated; we offer none.
+        if header.rsv != Rsv::NONE {
+            return Err(Violation::ReservedBits);
+        }
+        match (header.opcode, &self.message) {
+            (Opcode::Continuation, None) => return Err(Violation::ContinuationUnexpected),
+            (Opcode::Text | Opcode::Binary, Some(_)) => return Err(Violation::MessageInterrupted),
+            (Opcode::Text | Opcode::Binary, None) => {
+                self.message = Some(Message { bytes: 0, stamp: [0; STAMP_BYTES], intact: true });
+            }
+            (Opcode::Continuation | Opcode::Close | Opcode::Ping | Opcode::Pong, _) => {}
+        }
+        self.frame = Some(Frame { opcode: header.opcode, fin: header.fin, remaining: header.payload_len });
+        Ok(())
+    }
+
+    /// Ends the current frame, and says what it completed.
+    fn end(&mut self, expected: &Expected) -> Option<Event> {
+        let frame = self.frame.take()?;
+        match frame.opcode {
+            Opcode::Continuation | Opcode::Text | Opcode::Binary if frame.fin => {
+                self.message.take().map(|message| message.event(expected))
+            }
+            Opcode::Continuation | Opcode::Text | Opcode::Binary => None,
+            Opcode::Ping => Some(Event::Ping(std::mem::take(&mut self.control))),
+            Opcode::Pong => {
+                self.control.clear();
+                None
+            }
+            Opcode::Close => {
+                let code =
+                    std::mem::take(&mut self.control).first_chunk().map(|code| u16::from_be_bytes(*code));
+                Some(Event::Close(code))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use selat::protocol::frame::{CloseCode, close_frame};
+
+    use super::super::ConnectionId;
+    use super::*;
+
+    /// Feeds `bytes` in two pieces, cut at `cut`.
+    fn events(bytes: &[u8], cut: usize, expected: &Expected) -> Result<Vec<Event>, Violation> {
+        let (mut inbox, mut events) = (Inbox::default(), Vec::new());
+        let (first, second) = bytes.split_at(cut);
+        for mut piece in [first, second] {
+            while let Some(event) = inbox.next(&mut piece, expected)? {
+                events.push(event);
+            }
+        }
+        Ok(events)
+    }
+
+    fn frame(opcode: Opcode, fin: bool, payload: &[u8]) -> Vec<u8> {
+        let mut frame = Vec::new();
+        let len = payload.len().try_into().unwrap();
+        Header { fin, ..Header::whole(opcode, None, len) }.encode(&mut frame);
+        frame.extend_from_slice(payload);
+        frame
+    }
+
+    fn stamp(number: u64) -> Stamp {
+        Stamp { connection: ConnectionId::new(3), number }
+    }
+
+    fn payload(number: u64, size: usize) -> Vec<u8> {
+        let mut payload = Pattern::new().payload(size);
+        payload[..STAMP_BYTES].copy_from_slice(&stamp(number).encode());
+        payload
+    }
+
+    #[test]
+    fn hears_the_same_however_the_bytes_are_cut() {
+        let expected = Expected::new(Pattern::new(), 200);
+        let (first, second) = (payload(0, 200), payload(1, 200));
+        let bytes = [
+            frame(Opcode::Binary, true, &first),
+            frame(Opcode::Ping, true, b"there?"),
+            frame(Opcode::Binary, false, &second[..5]),
+            frame(Opcode::Pong, true, b"unasked"),
+            frame(Opcode::Continuation, false, &second[5..100]),
+            frame(Opcode::Continuation, true, &second[100..]),
+            close_frame(CloseCode::NORMAL, "bye", None),
+        ]
+        .concat();
+        let heard = [
+            Event::Message { stamp: Some(stamp(0)), intact: true },
+            Event::Ping(b"there?".to_vec()),
+            Event::Message { stamp: Some(stamp(1)), intact: true },
+            Event::Close(Some(1000)),
+        ];
+        for cut in 0..bytes.len() {
+            assert_eq!(events(&bytes, cut, &expected).unwrap(), heard, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn sees_one_changed_byte_and_a_wrong_length() {
+        let expected = Expected::new(Pattern::new(), 200);
+        let mut changed = payload(0, 200);
+        changed[100] ^= 1;
+        for bytes in [changed, payload(0, 199), payload(0, 201)] {
+            let bytes = frame(Opcode::Binary, true, &bytes);
+            let heard = events(&bytes, 0, &expected).unwrap();
+            assert_eq!(heard, [Event::Message { stamp: Some(stamp(0)), intact: false }]);
+        }
+    }
+
+    #[test]
+    fn takes_messages_too_short_for_a_stamp() {
+        let expected = Expected::new(Pattern::new(), 3);
+        for (payload, intact) in [(Pattern::new().payload(3), true), (vec![0; 3], false), (Vec::new(), false)]
+        {
+            let bytes = frame(Opcode::Binary, true, &payload);
+            assert_eq!(events(&bytes, 1, &expected).unwrap(), [Event::Message { stamp: None, intact }]);
+        }
+    }
+
+    #[test]
+    fn refuses_what_a_server_must_not_send() {
+        let expected = Expected::new(Pattern::new(), 64);
+        let rows: [(&[u8], Violation); 4] = [
+            (&[0x82, 0x80, 0, 0, 0, 0], Violation::Masked),
+            (&[0xC2, 0x00], Violation::ReservedBits),
+            (&[0x80, 0x00], Violation::ContinuationUnexpected),
+            (&[0x02, 0x00, 0x82, 0x00], Violation::MessageInterrupted),
+        ];
+        for (bytes, violation) in rows {
+            assert_eq!(events(bytes, 0, &expected), Err(violation));
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! The bytes of a payload behind its stamp.
+
+/// Bytes after which the pattern repeats. A prime, so that a slip by any buffer's size shows; small, so that checking
+/// a large message leaves the caches alone.
+const PERIOD_BYTES: usize = 16_381;
+
+/// A fixed sequence of bytes without structure.
+#[derive(Debug)]
+pub(crate) struct Pattern(Vec<u8>);
+
+impl Pattern {
+    /// The pattern, always the same.
+    pub(crate) fn new() -> Self {
+        let mut random = fastrand::Rng::with_seed(6455);
+        Self(std::iter::repeat_with(|| random.u8(..)).take(PERIOD_BYTES).collect())
+    }
+
+    /// The pattern of a payload of `size` bytes.
+    pub(crate) fn payload(&self, size: usize) -> Vec<u8> {
+        self.0.iter().copied().cycle().take(size).collect()
+    }
+
+    /// Whether `bytes` are what stands at `offset` of a payload.
+    pub(crate) fn matches(&self, offset: usize, bytes: &[u8]) -> bool {
+        let (mut from, mut rest) = (offset % PERIOD_BYTES, bytes);
+        while !rest.is_empty() {
+            let (here, later) = rest.split_at(rest.len().min(PERIOD_BYTES - from));
+            if self.0.get(from..from + here.len()) != Some(here) {
+                return false;
+            }
+            (from, rest) = (0, later);
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_its_own_bytes_at_their_place_only() {
+        let pattern = Pattern::new();
+        let payload = pattern.payload(3 * PERIOD_BYTES);
+        for (offset, len) in [(0, 0), (0, 64), (8, 56), (PERIOD_BYTES - 1, 2), (100, 2 * PERIOD_BYTES)] {
+            assert!(pattern.matches(offset, &payload[offset..offset + len]));
+            assert!(len == 0 || !pattern.matches(offset + 1, &payload[offset..offset + len]));
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! The command line: flags to [`Config`].
+
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use selat::balance::Policy;
+use selat::config::{
+    BackendUrl, Config, Cores, Limits, ListenAddress, Route, Target, Timeouts, parse_bytes, parse_duration,
+};
+use selat::demo;
+use tracing::level_filters::LevelFilter;
+
+use crate::logging::{LogFormat, Logging};
+
+/// What the user asked for.
+pub(crate) enum Invocation {
+    Proxy { config: Config, logging: Logging },
+    Demo { settings: demo::Settings, logging: Logging },
+}
+
+impl Invocation {
+    pub(crate) fn logging(&self) -> Logging {
+        match self {
+            Self::Proxy { logging, .. } | Self::Demo { logging, .. } => *logging,
+        }
+    }
+}
+
+/// Reads the command line; prints and exits where that is all there is to do.
+pub(crate) fn parse() -> Invocation {
+    let Cli { command, proxy } = Cli::parse();
+    match command {
+        Some(Command::Demo(demo)) => {
+            Invocation::Demo { settings: demo.settings(), logging: demo.log.logging(LogLevel::Warn) }
+        }
+        None => Invocation::Proxy { logging: proxy.log.logging(LogLevel::Info), config: proxy.config() },
+    }
+}
+
+/// A WebSocket proxy that runs on every core.
+///
+/// Places each client connection on one healthy backend and forwards its frames both ways. A backend that is down
+/// is passed over before the client notices; one that dies closes its clients properly.
+#[derive(Parser)]
+#[command(
+    version,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    after_help = "Example:\n  selat :8765 ws://127.0.0.1:9001 ws://127.0.0.1:9002\n\n\
+                  Signals: SIGTERM or SIGINT drains (a second one cuts at once), SIGUSR1 logs a summary."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    proxy: ProxyArgs,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Show it all on this machine: backends, proxy, clients and a failover, with nothing else needed
+    Demo(DemoArgs),
+}
+
+#[derive(Args)]
+struct ProxyArgs {
+    /// Where clients connect: :8765, 0.0.0.0:8765, [::1]:8765 or unix:/path
+    #[arg(required = true, value_name = "LISTEN")]
+    listen: Option<ListenAddress>,
+
+    /// Where the servers are: ws://host:port/base/path, one or more
+    #[arg(required = true, value_name = "BACKEND")]
+    backends: Vec<BackendUrl>,
+
+    /// Cores that get a shard each: all that are allowed, or a list such as 0-3,6
+    #[arg(long, default_value = "all", value_name = "LIST")]
+    cores: Cores,
+
+    /// How a backend is chosen for a new connection
+    #[arg(long, value_enum, default_value = "round-robin", value_name = "POLICY")]
+    balance: Balance,
+
+    /// Client connections of the whole process, shared out evenly over the cores; beyond: 503
+    /// [default: what the open-files limit allows]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    max_connections: Option<u32>,
+
+    /// Time for a client to send its whole request head; then 408
+    #[arg(long, default_value = "10s", value_parser = parse_duration, value_name = "TIME")]
+    head_timeout: Duration,
+
+    /// Time for a backend to accept a connection and answer the handshake; then the next one is tried
+    #[arg(long, default_value = "5s", value_parser = parse_duration, value_name = "TIME")]
+    connect_timeout: Duration,
+
+    /// Time for a closing handshake to end; then both connections are cut
+    #[arg(long, default_value = "10s", value_parser = parse_duration, value_name = "TIME")]
+    close_timeout: Duration,
+
+    /// Time without a byte in either direction; then Close 1001
+    #[arg(long, default_value = "1h", value_parser = parse_duration, value_name = "TIME")]
+    idle_timeout: Duration,
+
+    /// Largest message, as it stands on the wire, such as 1MiB; beyond: Close 1009 [default: no limit]
+    #[arg(long, value_parser = parse_bytes, value_name = "SIZE")]
+    message_bytes_max: Option<u64>,
+
+    /// Time over which a drain spreads the Closes, so that not all clients come back at once
+    #[arg(long, default_value = "5s", value_parser = parse_duration, value_name = "TIME")]
+    drain_window: Duration,
+
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+#[derive(Args, Clone, Copy)]
+struct LogArgs {
+    /// How log lines look
+    #[arg(long, value_enum, default_value = "text", value_name = "FORMAT")]
+    log_format: LogFormat,
+
+    /// What is logged: each level includes those before it; info, the default but for the demo, has a line a session
+    #[arg(long, value_enum, value_name = "LEVEL")]
+    log_level: Option<LogLevel>,
+}
+
+#[derive(Args)]
+struct DemoArgs {
+    /// Where the demo's proxy listens
+    #[arg(long, default_value = "127.0.0.1:8765", value_name = "LISTEN")]
+    listen: ListenAddress,
+
+    /// When one of the two backends is stopped
+    #[arg(long, default_value = "5s", value_parser = parse_duration, value_name = "TIME")]
+    failover_after: Duration,
+
+    /// End by itself after this time [default: serve until Ctrl-C]
+    #[arg(long = "for", value_parser = parse_duration, value_name = "TIME")]
+    run_for: Option<Duration>,
+
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Balance {
+    /// Each backend in turn
+    RoundRobin,
+    /// The backend with the fewest sessions, over all cores
+    LeastConnections,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl ProxyArgs {
+    fn config(self) -> Config {
+        let listen = self.listen.expect("clap requires it where there is no subcommand");
+        Config {
+            listen,
+            cores: self.cores,
+            routes: vec![Route { path: None, target: Target::Pool }],
+            backends: self.backends,
+            policy: match self.balance {
+                Balance::RoundRobin => Policy::RoundRobin,
+                Balance::LeastConnections => Policy::LeastConnections,
+            },
+            limits: Limits {
+                connections_max: self.max_connections,
+                message_bytes_max: self.message_bytes_max.unwrap_or(Limits::default().message_bytes_max),
+            },
+            timeouts: Timeouts {
+                head: self.head_timeout,
+                connect: self.connect_timeout,
+                close: self.close_timeout,
+                idle: self.idle_timeout,
+                drain_window: self.drain_window,
+            },
+        }
+    }
+}
+
+impl DemoArgs {
+    fn settings(&self) -> demo::Settings {
+        demo::Settings {
+            listen: self.listen.clone(),
+            failover_after: self.failover_after,
+            run_for: self.run_for,
+        }
+    }
+}
+
+impl LogArgs {
+    fn logging(self, default: LogLevel) -> Logging {
+        let level = match self.log_level.unwrap_or(default) {
+            LogLevel::Error => LevelFilter::ERROR,
+            LogLevel::Warn => LevelFilter::WARN,
+            LogLevel::Info => LevelFilter::INFO,
+            LogLevel::Debug => LevelFilter::DEBUG,
+            LogLevel::Trace => LevelFilter::TRACE,
+        };
+        Logging { format: self.log_format, level }
+    }
+}

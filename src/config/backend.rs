@@ -1,0 +1,129 @@
+//! Backend URLs: `ws://host:port/base/path`.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// Where a backend is. Its host may be a name; resolving it is not done here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackendUrl {
+    /// Name or address; an IPv6 address without its brackets.
+    pub host: String,
+    /// TCP port; 80 where the URL has none.
+    pub port: u16,
+    /// What goes before the path of every request: empty, or beginning with `/`.
+    pub base_path: String,
+}
+
+/// Not a backend URL.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidBackend {
+    /// Another scheme, or none.
+    #[error("{given:?} does not begin with ws://; write ws://host:port/base/path")]
+    Scheme {
+        /// The text.
+        given: String,
+    },
+    /// `wss://`.
+    #[error("{given:?}: TLS toward backends is not supported; use ws://, with a TLS tunnel if need be")]
+    Tls {
+        /// The text.
+        given: String,
+    },
+    /// Host or port.
+    #[error("{given:?} has no valid host and port; write ws://host:port, IPv6 as ws://[::1]:9001")]
+    Authority {
+        /// The text.
+        given: String,
+    },
+    /// A query or fragment, or characters no request line can carry.
+    #[error("{given:?} has a base path that is not a plain path; leave out ?, # and spaces")]
+    Path {
+        /// The text.
+        given: String,
+    },
+}
+
+impl FromStr for BackendUrl {
+    type Err = InvalidBackend;
+
+    fn from_str(text: &str) -> Result<Self, InvalidBackend> {
+        let given = || text.to_owned();
+        if text.starts_with("wss://") {
+            return Err(InvalidBackend::Tls { given: given() });
+        }
+        let rest = text.strip_prefix("ws://").ok_or_else(|| InvalidBackend::Scheme { given: given() })?;
+        let (authority, base_path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        if base_path.bytes().any(|byte| matches!(byte, b'?' | b'#') || !byte.is_ascii_graphic()) {
+            return Err(InvalidBackend::Path { given: given() });
+        }
+        let (host, port) =
+            split_authority(authority).ok_or_else(|| InvalidBackend::Authority { given: given() })?;
+        Ok(Self { host: host.to_owned(), port, base_path: base_path.trim_end_matches('/').to_owned() })
+    }
+}
+
+/// Host and port of `host`, `host:port`, `[v6]` or `[v6]:port`.
+fn split_authority(authority: &str) -> Option<(&str, u16)> {
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(rest) => {
+            let (host, after) = rest.split_once(']')?;
+            host.parse::<std::net::Ipv6Addr>().ok()?;
+            (host, if after.is_empty() { None } else { Some(after.strip_prefix(':')?) })
+        }
+        None => match authority.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (authority, None),
+        },
+    };
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b':' | b'%');
+    let port = port.map_or(Some(80), |port| port.parse().ok().filter(|port| *port > 0))?;
+    (!host.is_empty() && host.bytes().all(is_name)).then_some((host, port))
+}
+
+impl fmt::Display for BackendUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port, base_path } = self;
+        if host.contains(':') {
+            write!(f, "ws://[{host}]:{port}{base_path}")
+        } else {
+            write!(f, "ws://{host}:{port}{base_path}")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_names_addresses_ports_and_base_paths() {
+        let rows = [
+            ("ws://127.0.0.1:9001", "ws://127.0.0.1:9001"),
+            ("ws://[::1]:9001/", "ws://[::1]:9001"),
+            ("ws://chat.internal", "ws://chat.internal:80"),
+            ("ws://localhost:9001/base/path/", "ws://localhost:9001/base/path"),
+        ];
+        for (text, shown) in rows {
+            assert_eq!(text.parse::<BackendUrl>().unwrap().to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn says_what_is_wrong() {
+        let rows = [
+            ("http://x:1", "does not begin with ws://"),
+            ("wss://x:1", "TLS"),
+            ("ws://", "no valid host"),
+            ("ws://x:0", "no valid host"),
+            ("ws://x:99999", "no valid host"),
+            ("ws://::1:9001", "no valid host"),
+            ("ws://user@x:1", "no valid host"),
+            ("ws://x:1/a?b", "plain path"),
+            ("ws://x:1/a b", "plain path"),
+        ];
+        for (text, part) in rows {
+            let error = text.parse::<BackendUrl>().unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! SIGTERM, SIGINT and SIGUSR1.
+
+use std::future::pending;
+use std::io;
+
+use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
+
+/// Whether signals to the process concern this server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signals {
+    /// It is the process's only server.
+    Handled,
+    /// Its owner deals with them.
+    Ignored,
+}
+
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Signal {
+    /// SIGTERM or SIGINT.
+    Terminate,
+    /// SIGUSR1.
+    Summarise,
+}
+
+pub(super) struct Listening(Option<Streams>);
+
+struct Streams {
+    terminate: Stream,
+    interrupt: Stream,
+    user: Stream,
+}
+
+impl Signals {
+    pub(super) fn listen(self) -> io::Result<Listening> {
+        if self == Self::Ignored {
+            return Ok(Listening(None));
+        }
+        Ok(Listening(Some(Streams {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            user: signal(SignalKind::user_defined1())?,
+        })))
+    }
+}
+
+impl Listening {
+    /// The next signal.
+    ///
+    /// # Cancel safety
+    /// Safe: tokio keeps what has arrived.
+    pub(super) async fn next(&mut self) -> Signal {
+        let Some(streams) = &mut self.0 else { return pending().await };
+        tokio::select! {
+            _ = streams.terminate.recv() => Signal::Terminate,
+            _ = streams.interrupt.recv() => Signal::Terminate,
+            _ = streams.user.recv() => Signal::Summarise,
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! `selat demo`: backends, proxy and clients in one process, and a failover to watch.
+//!
+//! Everything in it is real: the backends are servers with a respond route, the proxy is the one that `selat` runs,
+//! and the clients are tungstenite's.
+
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use tungstenite::{Message, WebSocket, client};
+
+use crate::balance::Policy;
+use crate::config::{BackendUrl, Config, Cores, Limits, ListenAddress, Route, Target, Timeouts};
+use crate::control::Signals;
+use crate::server::{Running, StartError, start};
+use crate::wires::Look;
+
+/// Built-in clients, and how long each rests between two messages.
+const CLIENTS: usize = 16;
+const REST: Duration = Duration::from_millis(5);
+
+/// Before a client that lost its session comes back, and before it gives up waiting for an answer.
+const RECONNECT_AFTER: Duration = Duration::from_millis(50);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Between two messages of the built-in ticker.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Between two lines.
+const LINE: Duration = Duration::from_secs(1);
+
+/// Answers that may wait to be counted; beyond, a client waits for the counting.
+const NEWS_MAX: usize = 4096;
+
+/// What the demo can be told.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where its proxy listens.
+    pub listen: ListenAddress,
+    /// From the start to the stop of one backend, and from there to its return.
+    pub failover_after: Duration,
+    /// When it ends by itself; `None` for Ctrl-C.
+    pub run_for: Option<Duration>,
+}
+
+/// What a client has to tell.
+enum News {
+    /// A message came back after this long.
+    Answered(Duration),
+    /// It lost its session, and has a new one.
+    Reconnected,
+}
+
+/// Runs the demo until Ctrl-C; whether everything ended well.
+///
+/// # Errors
+/// [`StartError`].
+pub fn run(settings: Settings) -> Result<bool, StartError> {
+    let stays = start(echo_backend(any_port()), Signals::Ignored)?;
+    let stops = start(echo_backend(any_port()), Signals::Ignored)?;
+    let returning_address = stops.address.clone();
+    let backends = [&stays, &stops].into_iter().filter_map(|server| url(&server.address)).collect();
+    let proxy = start(proxy(settings.listen.clone(), backends), Signals::Handled)?;
+    let mut out = Screen::default();
+    out.line(&format!(
+        "proxy on {}, in front of ws://{} and ws://{}",
+        proxy.address, stays.address, stops.address
+    ));
+
+    let (news, answers) = sync_channel(NEWS_MAX);
+    if let ListenAddress::Tcp(address) = proxy.address {
+        (0..CLIENTS).for_each(|_| start_client(address, news.clone()));
+    }
+    drop(news);
+    let mut show = Show { proxy: &proxy, answers, out, since: now(), seconds: 0, last: Look::default() };
+
+    show.run(settings.failover_after, settings.run_for);
+    show.out.line(&format!(
+        "-- stopping the backend ws://{}: its clients get a Close and come back",
+        stops.address
+    ));
+    stops.cut();
+    stops.join()?;
+    show.run(settings.failover_after, settings.run_for);
+    let returned = start(echo_backend(returning_address), Signals::Ignored)?;
+    show.out.line(&format!("-- the backend ws://{} is back: new sessions go there again", returned.address));
+    show.say_what_to_try();
+    show.run(Duration::MAX, settings.run_for);
+
+    if !proxy.has_ended() {
+        proxy.drain();
+    }
+    let outcome = proxy.join()?;
+    for backend in [stays, returned] {
+        backend.cut();
+        backend.join()?;
+    }
+    Ok(outcome.is_clean)
+}
+
+/// The lines that the demo prints.
+struct Show<'p> {
+    proxy: &'p Running,
+    answers: Receiver<News>,
+    out: Screen,
+    since: Instant,
+    seconds: u32,
+    last: Look,
+}
+
+impl Show<'_> {
+    /// Prints a line a second for as long as told, or until the proxy ends or the demo has `run_for` its time.
+    fn run(&mut self, how_long: Duration, run_for: Option<Duration>) {
+        let begun = self.since.elapsed();
+        while !self.proxy.has_ended() && self.since.elapsed().saturating_sub(begun) < how_long {
+            if run_for.is_some_and(|limit| self.since.elapsed() >= limit) {
+                return;
+            }
+            self.second();
+        }
+    }
+
+    /// Gathers the news of one second, and prints it.
+    fn second(&mut self) {
+        self.seconds += 1;
+        let until = self.since + LINE * self.seconds;
+        let mut latency = Histogram::<u64>::new(3).expect("three significant digits are allowed");
+        let mut reconnected = 0;
+        loop {
+            match self.answers.recv_timeout(until.saturating_duration_since(now())) {
+                Ok(News::Answered(after)) => {
+                    latency.saturating_record(u64::try_from(after.as_micros()).unwrap_or(u64::MAX));
+                }
+                Ok(News::Reconnected) => reconnected += 1,
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        let Some(look) = self.proxy.look() else { return };
+        let messages = look.counters.messages().saturating_sub(self.last.counters.messages());
+        let came_back =
+            if reconnected > 0 { format!("  {reconnected} clients came back") } else { String::new() };
+        self.out.line(&format!(
+            "{:4}s  sessions {:3}  messages/s {messages:6}  p50 {:5} µs  p99 {:5} µs  backends up {}{came_back}",
+            self.seconds,
+            look.counters.sessions_now,
+            latency.value_at_quantile(0.5),
+            latency.value_at_quantile(0.99),
+            look.backends_up,
+        ));
+        self.last = look;
+    }
+
+    fn say_what_to_try(&mut self) {
+        let address = &self.proxy.address;
+        self.out.line(&format!("Serving until Ctrl-C. Try with any WebSocket client:\n  ws://{address}/        echo, through the proxy\n  ws://{address}/ticker  a message a second, from the proxy itself"));
+    }
+}
+
+/// Standard output, as long as somebody reads it.
+#[derive(Default)]
+struct Screen {
+    is_gone: bool,
+}
+
+impl Screen {
+    fn line(&mut self, line: &str) {
+        self.is_gone = self.is_gone || writeln!(io::stdout(), "{line}").is_err();
+    }
+}
+
+/// Starts a client that sends, waits for the answer and rests, and comes back whenever it loses its session.
+fn start_client(address: SocketAddr, news: SyncSender<News>) {
+    thread::spawn(move || {
+        // Never sent on: waiting for it is how to rest.
+        let (_hold, rest) = sync_channel::<()>(0);
+        let mut is_first = true;
+        loop {
+            let session = connect(address);
+            if let Ok(mut socket) = session {
+                if !is_first && news.send(News::Reconnected).is_err() {
+                    return;
+                }
+                is_first = false;
+                while let Ok(after) = exchange(&mut socket) {
+                    if news.send(News::Answered(after)).is_err() {
+                        return;
+                    }
+                    let _ = rest.recv_timeout(REST);
+                }
+            }
+            let _ = rest.recv_timeout(RECONNECT_AFTER);
+        }
+    });
+}
+
+fn connect(address: SocketAddr) -> Result<WebSocket<TcpStream>, Box<dyn std::error::Error>> {
+    let stream = TcpStream::connect_timeout(&address, ANSWER_TIMEOUT)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+    let (socket, _) = client(format!("ws://{address}/"), stream)?;
+    Ok(socket)
+}
+
+fn exchange(socket: &mut WebSocket<TcpStream>) -> Result<Duration, Box<dyn std::error::Error>> {
+    let sent_at = now();
+    socket.send(Message::text("how far is it across the strait?"))?;
+    loop {
+        let answer = socket.read()?;
+        if answer.is_text() {
+            return Ok(sent_at.elapsed());
+        }
+    }
+}
+
+fn any_port() -> ListenAddress {
+    ListenAddress::Tcp((Ipv4Addr::LOCALHOST, 0).into())
+}
+
+fn url(address: &ListenAddress) -> Option<BackendUrl> {
+    format!("ws://{address}").parse().ok()
+}
+
+fn echo_backend(listen: ListenAddress) -> Config {
+    let one_core = core_affinity::get_core_ids().and_then(|cores| cores.last().map(|core| core.id));
+    Config {
+        cores: one_core.map_or(Cores::All, |core| Cores::List([core].into())),
+        limits: Limits { connections_max: Some(256), ..Limits::default() },
+        ..server(listen, vec![Route { path: None, target: Target::Echo }])
+    }
+}
+
+fn proxy(listen: ListenAddress, backends: Vec<BackendUrl>) -> Config {
+    let ticker = Route { path: Some("/ticker".to_owned()), target: Target::Ticker { every: TICK } };
+    let pool = Route { path: None, target: Target::Pool };
+    Config { backends, ..server(listen, vec![ticker, pool]) }
+}
+
+fn server(listen: ListenAddress, routes: Vec<Route>) -> Config {
+    Config {
+        listen,
+        cores: Cores::All,
+        routes,
+        backends: Vec::new(),
+        policy: Policy::RoundRobin,
+        limits: Limits { connections_max: Some(1024), ..Limits::default() },
+        timeouts: Timeouts {
+            drain_window: Duration::from_secs(1),
+            close: Duration::from_secs(2),
+            ..Timeouts::default()
+        },
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the demo's clients measure from outside, and have a clock of their own"
+)]
+fn now() -> Instant {
+    Instant::now()
+}

@@ -1,0 +1,46 @@
+//! selat, a WebSocket proxy for bare-metal Linux: many clients on one side, few servers on the other, and frames,
+//! not just bytes, in between.
+//!
+//! # How a byte travels
+//!
+//! 1. The kernel hands a connection to one shard: each core has a listener of its own
+//!    (`runtime::listener`, SO_REUSEPORT), and `shard::acceptor` takes what it is given.
+//! 2. `shard::upgrade` reads the request; [`protocol::handshake`] judges it and writes it anew for a backend.
+//! 3. [`balance::Selector`] picks the backend, from the latest [`balance::Snapshot`] and what this shard saw itself;
+//!    `shard::dial` performs the handshake with it. Whoever fails is passed over. Only then does the client get its
+//!    101.
+//! 4. From here on `shard::pump` reads one peer into the shard's scratch buffer, [`session::Tunnel`] says how much of
+//!    it may go on, having [scanned](protocol::frame::Scanner) it, and the pump writes that to the other peer.
+//!    The bytes are the same bytes; what the other socket does not take is kept, and until it has left, nothing more
+//!    is read.
+//! 5. The first Close, end, violation or deadline makes the tunnel end both sides, each as it deserves.
+//!
+//! All of a shard's tasks are polled by one `runtime::Driver`, on epoll, inside a pinned glommio executor.
+//! Beside the shards there is one control thread (`control`): it judges the backends' [`health`] from what the
+//! shards report, tells them all, and writes the logs. [`wires`] has every message that crosses threads.
+//!
+//! # Rooms
+//!
+//! *Pure* rooms ([`balance`], [`config`], [`health`], [`protocol`], [`session`], [`telemetry`], [`wires`]) touch
+//! neither clock nor socket: time, randomness and bytes are arguments. They build without the `runtime` feature,
+//! which proves it. *Shells* (`runtime`, `shard`, `control`) touch the world and decide little. `server` puts them
+//! together; `demo` shows them at work. `tests/architecture.rs` holds everybody to it; `docs/adr` says why.
+
+pub mod balance;
+pub mod config;
+pub mod health;
+pub mod protocol;
+pub mod session;
+pub mod telemetry;
+pub mod wires;
+
+#[cfg(feature = "runtime")]
+pub mod control;
+#[cfg(feature = "runtime")]
+pub mod demo;
+#[cfg(feature = "runtime")]
+pub mod runtime;
+#[cfg(feature = "runtime")]
+pub mod server;
+#[cfg(feature = "runtime")]
+pub mod shard;

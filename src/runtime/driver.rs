@@ -1,0 +1,361 @@
+//! One shard's loop: an edge-triggered epoll set, the tasks that wait on it, and their deadlines.
+//!
+//! A task is a future that waits on nothing but this driver's sources and its own deadline. So the driver needs no
+//! wakers: a source belongs to the task that registered it, and whatever happens to it gets that task polled, in
+//! the same pass. When nothing is left to poll the driver parks in `epoll_wait` until the next deadline.
+//! A spurious poll is harmless to every task, so keys may be reused without generations.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeSet, VecDeque};
+use std::future::{Future, poll_fn};
+use std::io;
+use std::mem;
+use std::os::fd::{AsFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use rustix::event::{Timespec, epoll};
+use slab::Slab;
+
+use super::socket::Readiness;
+
+/// Events taken from the kernel at once.
+const EVENTS_MAX: usize = 512;
+
+/// A deadline has passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Elapsed;
+
+/// Why [`Driver::run`] returned.
+#[derive(Debug)]
+pub enum Stop {
+    /// [`Driver::stop`] was called.
+    Asked,
+    /// The kernel refused to wait.
+    Failed(io::Error),
+}
+
+/// A handle on one shard's driver. Never leaves its thread.
+#[derive(Clone)]
+pub struct Driver(Rc<Inner>);
+
+type TaskKey = usize;
+
+struct Inner {
+    epoll: OwnedFd,
+    sources: RefCell<Slab<Registration>>,
+    tasks: RefCell<Slab<Task>>,
+    /// Tasks to poll before the driver looks at the kernel again; `Task::is_queued` keeps each to one entry.
+    queue: RefCell<VecDeque<TaskKey>>,
+    /// Tasks that have more to do, but let the kernel and the others have their turn first.
+    later: RefCell<Vec<TaskKey>>,
+    deadlines: RefCell<BTreeSet<(Instant, TaskKey)>>,
+    /// The task being polled.
+    current: Cell<TaskKey>,
+    now: Cell<Instant>,
+    panics: Cell<u64>,
+    is_stopping: Cell<bool>,
+}
+
+struct Registration {
+    readiness: Readiness,
+    owner: TaskKey,
+}
+
+struct Task {
+    /// Absent while it is being polled.
+    future: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    deadline: Option<Instant>,
+    is_queued: bool,
+}
+
+impl Driver {
+    /// A driver with an empty epoll set.
+    ///
+    /// # Errors
+    /// When the kernel has no descriptor to spare.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self(Rc::new(Inner {
+            epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+            sources: RefCell::new(Slab::new()),
+            tasks: RefCell::new(Slab::new()),
+            queue: RefCell::new(VecDeque::new()),
+            later: RefCell::new(Vec::new()),
+            deadlines: RefCell::new(BTreeSet::new()),
+            current: Cell::new(TaskKey::MAX),
+            now: Cell::new(clock()),
+            panics: Cell::new(0),
+            is_stopping: Cell::new(false),
+        })))
+    }
+
+    /// Runs until [`Self::stop`], then drops every task.
+    pub fn run(&self) -> Stop {
+        let stop = self.passes();
+        let tasks = mem::take(&mut *self.0.tasks.borrow_mut());
+        drop(tasks);
+        stop
+    }
+
+    /// Ends [`Self::run`] after the pass in progress.
+    pub fn stop(&self) {
+        self.0.is_stopping.set(true);
+    }
+
+    /// The time of the pass in progress. Coarse by design: one look at the clock a pass.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.0.now.get()
+    }
+
+    /// Tasks that ended by a panic.
+    #[must_use]
+    pub fn panics(&self) -> u64 {
+        self.0.panics.get()
+    }
+
+    /// Adds a task and polls it in the pass in progress.
+    pub fn spawn(&self, future: impl Future<Output = ()> + 'static) {
+        let task = Task { future: Some(Box::pin(future)), deadline: None, is_queued: false };
+        let key = self.0.tasks.borrow_mut().insert(task);
+        self.enqueue(key);
+    }
+
+    /// Polls every task in the pass in progress, for news that concern them all.
+    pub fn wake_all(&self) {
+        let keys: Vec<_> = self.0.tasks.borrow().iter().map(|(key, _)| key).collect();
+        keys.into_iter().for_each(|key| self.enqueue(key));
+    }
+
+    /// Polls the calling task again in the next pass: for tasks that have more to do but let others go first.
+    pub fn poll_again(&self) {
+        self.0.later.borrow_mut().push(self.0.current.get());
+    }
+
+    /// Polls the calling task at `at`, in place of its deadline so far.
+    pub fn set_deadline(&self, at: Option<Instant>) {
+        let key = self.0.current.get();
+        let mut tasks = self.0.tasks.borrow_mut();
+        let Some(task) = tasks.get_mut(key) else { return };
+        let mut deadlines = self.0.deadlines.borrow_mut();
+        if let Some(former) = mem::replace(&mut task.deadline, at) {
+            deadlines.remove(&(former, key));
+        }
+        if let Some(at) = at {
+            deadlines.insert((at, key));
+        }
+    }
+
+    /// Waits for `future` until `at`. Uses the calling task's only deadline, so such waits do not nest.
+    ///
+    /// # Errors
+    /// [`Elapsed`] when `at` has come first.
+    ///
+    /// # Cancel safety
+    /// As that of `future`.
+    pub async fn until<T>(&self, at: Instant, future: impl Future<Output = T>) -> Result<T, Elapsed> {
+        let mut future = pin!(future);
+        self.set_deadline(Some(at));
+        let result = poll_fn(|context| match future.as_mut().poll(context) {
+            Poll::Ready(value) => Poll::Ready(Ok(value)),
+            Poll::Pending if self.now() >= at => Poll::Ready(Err(Elapsed)),
+            Poll::Pending => Poll::Pending,
+        })
+        .await;
+        self.set_deadline(None);
+        result
+    }
+
+    /// Puts `fd` into the epoll set, owned by the calling task.
+    pub(super) fn register(&self, fd: impl AsFd, flags: epoll::EventFlags) -> io::Result<usize> {
+        let registration = Registration { readiness: Readiness::default(), owner: self.0.current.get() };
+        let mut sources = self.0.sources.borrow_mut();
+        let key = sources.insert(registration);
+        let data = epoll::EventData::new_u64(u64::try_from(key).unwrap_or(u64::MAX));
+        if let Err(error) = epoll::add(&self.0.epoll, fd, data, flags) {
+            sources.remove(key);
+            return Err(error.into());
+        }
+        Ok(key)
+    }
+
+    /// Forgets a source. Closing its descriptor takes it out of the epoll set.
+    pub(super) fn forget(&self, source: usize) {
+        self.0.sources.borrow_mut().try_remove(source);
+    }
+
+    pub(super) fn readiness(&self, source: usize) -> Readiness {
+        self.0.sources.borrow().get(source).map_or(Readiness::default(), |source| source.readiness)
+    }
+
+    pub(super) fn set_readiness(&self, source: usize, readiness: Readiness) {
+        if let Some(source) = self.0.sources.borrow_mut().get_mut(source) {
+            source.readiness = readiness;
+        }
+    }
+
+    fn passes(&self) -> Stop {
+        let mut events = Vec::with_capacity(EVENTS_MAX);
+        loop {
+            while let Some(key) = self.next_task() {
+                self.poll_task(key);
+            }
+            if self.0.is_stopping.get() {
+                return Stop::Asked;
+            }
+            let timeout = self.timeout();
+            match epoll::wait(&self.0.epoll, rustix::buffer::spare_capacity(&mut events), timeout.as_ref()) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Stop::Failed(error.into()),
+            }
+            self.0.now.set(clock());
+            events.drain(..).for_each(|event| self.mark(event));
+            self.expire();
+            self.0.later.take().into_iter().for_each(|key| self.enqueue(key));
+        }
+    }
+
+    fn next_task(&self) -> Option<TaskKey> {
+        self.0.queue.borrow_mut().pop_front()
+    }
+
+    /// How long to park: not at all with tasks that have more to do, else to the next deadline, rounded up to the
+    /// milliseconds of `epoll_wait` so as not to wake before it.
+    fn timeout(&self) -> Option<Timespec> {
+        let wait = if self.0.later.borrow().is_empty() {
+            let (next, _) = *self.0.deadlines.borrow().first()?;
+            next.saturating_duration_since(clock())
+        } else {
+            Duration::ZERO
+        };
+        let millis = wait.as_nanos().div_ceil(1_000_000);
+        let wait = Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX));
+        Timespec::try_from(wait).ok()
+    }
+
+    fn mark(&self, event: epoll::Event) {
+        // Packed in the kernel's layout, so copied out by value.
+        let (flags, data) = (event.flags, event.data);
+        let Ok(key) = usize::try_from(data.u64()) else { return };
+        let owner = self.0.sources.borrow_mut().get_mut(key).map(|source| {
+            source.readiness = source.readiness.with(flags);
+            source.owner
+        });
+        if let Some(owner) = owner {
+            self.enqueue(owner);
+        }
+    }
+
+    fn expire(&self) {
+        let now = self.now();
+        loop {
+            let next = self.0.deadlines.borrow().first().copied();
+            let Some((at, key)) = next.filter(|(at, _)| *at <= now) else { return };
+            self.0.deadlines.borrow_mut().remove(&(at, key));
+            if let Some(task) = self.0.tasks.borrow_mut().get_mut(key) {
+                task.deadline = None;
+            }
+            self.enqueue(key);
+        }
+    }
+
+    fn enqueue(&self, key: TaskKey) {
+        let mut tasks = self.0.tasks.borrow_mut();
+        if let Some(task) = tasks.get_mut(key)
+            && !mem::replace(&mut task.is_queued, true)
+        {
+            self.0.queue.borrow_mut().push_back(key);
+        }
+    }
+
+    fn poll_task(&self, key: TaskKey) {
+        let future = self.0.tasks.borrow_mut().get_mut(key).and_then(|task| {
+            task.is_queued = false;
+            task.future.take()
+        });
+        let Some(mut future) = future else { return };
+        self.0.current.set(key);
+        let mut context = Context::from_waker(Waker::noop());
+        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut context)));
+        if let Ok(Poll::Pending) = polled {
+            if let Some(task) = self.0.tasks.borrow_mut().get_mut(key) {
+                task.future = Some(future);
+            }
+            return;
+        }
+        // Ended, or panicked: whatever it held goes with it; the shard goes on.
+        self.0.panics.set(self.0.panics.get() + u64::from(polled.is_err()));
+        self.set_deadline(None);
+        self.0.tasks.borrow_mut().try_remove(key);
+        // Last, for its destructors may come back to the driver; and they may panic too.
+        let dropped = catch_unwind(AssertUnwindSafe(|| drop(future)));
+        self.0.panics.set(self.0.panics.get() + u64::from(dropped.is_err()));
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one home of a shard's clock")]
+fn clock() -> Instant {
+    Instant::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_ends_its_task_and_no_other() {
+        let driver = Driver::new().unwrap();
+        let survived = Rc::new(Cell::new(false));
+        driver.spawn(async { panic!("planted") });
+        let (handle, flag) = (driver.clone(), survived.clone());
+        driver.spawn(async move {
+            let never = std::future::pending::<()>();
+            let soon = handle.now() + Duration::from_millis(5);
+            flag.set(handle.until(soon, never).await == Err(Elapsed));
+            handle.stop();
+        });
+        assert!(matches!(driver.run(), Stop::Asked));
+        assert!(survived.get());
+        assert_eq!(driver.panics(), 1);
+    }
+
+    #[test]
+    fn deadlines_come_in_their_order_and_not_before_time() {
+        let driver = Driver::new().unwrap();
+        let order = Rc::new(RefCell::new(Vec::new()));
+        for millis in [30, 10, 20] {
+            let (handle, order) = (driver.clone(), order.clone());
+            driver.spawn(async move {
+                let at = handle.now() + Duration::from_millis(millis);
+                assert_eq!(handle.until(at, std::future::pending::<()>()).await, Err(Elapsed));
+                assert!(handle.now() >= at);
+                order.borrow_mut().push(millis);
+                if millis == 30 {
+                    handle.stop();
+                }
+            });
+        }
+        driver.run();
+        assert_eq!(*order.borrow(), [10, 20, 30]);
+    }
+
+    #[test]
+    fn a_task_that_polls_itself_again_starves_nobody() {
+        let driver = Driver::new().unwrap();
+        let busy = driver.clone();
+        driver.spawn(poll_fn(move |_| {
+            busy.poll_again();
+            Poll::Pending
+        }));
+        let handle = driver.clone();
+        driver.spawn(async move {
+            let at = handle.now() + Duration::from_millis(5);
+            assert_eq!(handle.until(at, std::future::pending::<()>()).await, Err(Elapsed));
+            handle.stop();
+        });
+        assert!(matches!(driver.run(), Stop::Asked));
+    }
+}

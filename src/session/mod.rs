@@ -1,0 +1,76 @@
+//! One session's decisions, without sockets or clock (RFC 6455 §5.5, §7; DESIGN of the tunnel in
+//! `docs/adr/0004-verbatim-forwarding.md`).
+//!
+//! [`Tunnel`] decides for a pool session: what goes on, what is held back, which frames of the proxy's own are
+//! due, and when each connection ends. [`Responder`] decides for a session that selat answers itself.
+
+mod half;
+mod respond;
+mod tunnel;
+
+pub use respond::{Responder, Script};
+pub use tunnel::{Cause, Disposition, Flow, Timeouts, Tunnel, Why};
+
+/// The two connections of a pool session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Peer {
+    /// Who connected to us.
+    Client,
+    /// Whom we dialled.
+    Backend,
+}
+
+impl Peer {
+    /// Both, in the order in which a session looks at them.
+    pub const BOTH: [Self; 2] = [Self::Client, Self::Backend];
+
+    /// The peer at the opposite end.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Backend,
+            Self::Backend => Self::Client,
+        }
+    }
+}
+
+/// How a peer's stream stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// FIN: it sends no more but may still read.
+    Fin,
+    /// Reset or write failure: nothing can be sent to it either.
+    Reset,
+}
+
+/// Whose doing it was that a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// The client closed, broke the protocol or vanished.
+    Client,
+    /// The backend did.
+    Backend,
+    /// selat did: drain, idle timeout, a fault of its own.
+    Proxy,
+}
+
+impl Side {
+    /// The word for logs.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Backend => "backend",
+            Self::Proxy => "proxy",
+        }
+    }
+}
+
+impl From<Peer> for Side {
+    fn from(peer: Peer) -> Self {
+        match peer {
+            Peer::Client => Self::Client,
+            Peer::Backend => Self::Backend,
+        }
+    }
+}

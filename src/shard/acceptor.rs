@@ -1,0 +1,130 @@
+//! Accepts connections and starts a session for each.
+
+use std::fs::File;
+use std::future::{Future, pending, poll_fn};
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use super::serve::{self, Slot};
+use super::{Shard, refuse};
+use crate::protocol::handshake::Refusal;
+use crate::runtime::listener::{Accepted, Listener};
+use crate::runtime::send_farewell;
+
+/// Connections accepted before the sessions get their turn again.
+const BATCH: usize = 64;
+
+/// How long to let descriptors come back when they have run out.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
+
+/// Accepts until the shard drains; then takes what is already waiting, and closes the listener.
+///
+/// # Cancel safety
+/// Dropped only when the shard ends.
+pub(super) async fn run(shard: Rc<Shard>, listener: OwnedFd) {
+    let Ok(listener) = Listener::register(&shard.driver, listener) else { return };
+    let mut reserve = Reserve::new();
+    loop {
+        match accept_batch(&shard, &listener) {
+            Batch::Full => turn(&shard).await,
+            Batch::QueueEmpty if shard.is_draining() => break,
+            Batch::QueueEmpty => wait(&shard, &listener).await,
+            Batch::Exhausted => {
+                shard.count(|counters| counters.accept_failures += 1);
+                reserve.spend(&listener);
+                pause(&shard).await;
+            }
+        }
+    }
+    // Else the last session does.
+    if shard.connections.get() == 0 {
+        shard.driver.stop();
+    }
+}
+
+enum Batch {
+    Full,
+    QueueEmpty,
+    Exhausted,
+}
+
+fn accept_batch(shard: &Rc<Shard>, listener: &Listener) -> Batch {
+    for _ in 0..BATCH {
+        match listener.accept() {
+            Accepted::Connection(fd, address) => start(shard, fd, address),
+            Accepted::Nobody => return Batch::QueueEmpty,
+            Accepted::Aborted => {}
+            Accepted::Exhausted(_) => return Batch::Exhausted,
+        }
+    }
+    Batch::Full
+}
+
+fn start(shard: &Rc<Shard>, fd: OwnedFd, address: Option<SocketAddr>) {
+    shard.count(|counters| counters.accepted += 1);
+    if shard.connections.get() < shard.connections_max {
+        shard.driver.spawn(serve::run(Slot::take(shard), fd, address));
+    } else {
+        // Reply before closing: no other shard can take this connection.
+        shard.count_refusal(Refusal::Full);
+        refuse::overflow(shard, fd);
+    }
+}
+
+/// Lets every other task have its turn.
+///
+/// # Cancel safety
+/// Safe.
+async fn turn(shard: &Shard) {
+    let mut has_yielded = false;
+    poll_fn(|_| {
+        if has_yielded {
+            return Poll::Ready(());
+        }
+        has_yielded = true;
+        shard.driver.poll_again();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// Waits for a connection, or for the order to drain, which polls every task.
+///
+/// # Cancel safety
+/// Safe: readiness stays noted.
+async fn wait(shard: &Shard, listener: &Listener) {
+    let mut readable = pin!(listener.readable());
+    poll_fn(|context| if shard.is_draining() { Poll::Ready(()) } else { readable.as_mut().poll(context) })
+        .await;
+}
+
+/// Waits for descriptors to come back.
+///
+/// # Cancel safety
+/// Safe.
+async fn pause(shard: &Shard) {
+    // That it elapses is the point.
+    let _ = shard.driver.until(shard.now() + EXHAUSTED_PAUSE, pending::<()>()).await;
+}
+
+/// A descriptor held back, so that there is one to refuse with when there is none to serve with.
+struct Reserve(Option<File>);
+
+impl Reserve {
+    fn new() -> Self {
+        Self(File::open("/dev/null").ok())
+    }
+
+    /// Answers one waiting client with 503 instead of leaving it in the queue.
+    fn spend(&mut self, listener: &Listener) {
+        self.0 = None;
+        if let Accepted::Connection(fd, _) = listener.accept() {
+            send_farewell(&fd, &Refusal::Full.response());
+        }
+        *self = Self::new();
+    }
+}

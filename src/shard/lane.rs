@@ -1,0 +1,118 @@
+//! One connection of a session, as the pump holds it.
+
+use std::io;
+
+use crate::runtime::Socket;
+use crate::session::Disposition;
+
+/// Bytes read at once from a peer whose bytes the other one does not take as fast; doubles with every read that
+/// leaves nothing unsent. So a slow reader costs this much, a fast one has the whole scratch.
+const READ_LEAST: usize = 16 * 1024;
+
+/// A connection, what came from it and could not be judged yet, and what is to go to it and could not leave.
+pub(super) struct Lane {
+    /// `None` once it is closed.
+    socket: Option<Socket>,
+    pub(super) kept: Vec<u8>,
+    unsent: Vec<u8>,
+    /// Bytes at the front of `unsent` that have left.
+    sent: usize,
+    read_max: usize,
+    is_finished: bool,
+}
+
+impl Lane {
+    pub(super) fn new(socket: Socket) -> Self {
+        Self {
+            socket: Some(socket),
+            kept: Vec::new(),
+            unsent: Vec::new(),
+            sent: 0,
+            read_max: READ_LEAST,
+            is_finished: false,
+        }
+    }
+
+    /// Reads behind what was kept, which is put in front. Says how many bytes are in `scratch` now, if any came;
+    /// `Some(0)` at the end of the stream.
+    #[inline]
+    pub(super) fn read(&mut self, scratch: &mut [u8]) -> io::Result<Option<usize>> {
+        let Some(socket) = &self.socket else { return Ok(None) };
+        let kept = self.kept.len();
+        let room = scratch.len().min(self.read_max.saturating_add(kept));
+        let Some(room) = scratch.get_mut(kept..room) else { return Ok(None) };
+        let read = socket.try_read(room)?;
+        let Some(len @ 1..) = read else { return Ok(read) };
+        if let Some(front) = scratch.get_mut(..kept) {
+            front.copy_from_slice(&self.kept);
+            self.kept.clear();
+        }
+        Ok(Some(kept + len))
+    }
+
+    /// Whether the connection was reset.
+    pub(super) fn is_broken(&self) -> bool {
+        self.socket.as_ref().is_some_and(Socket::is_broken)
+    }
+
+    /// Whether everything written has left.
+    #[inline]
+    pub(super) fn is_flushed(&self) -> bool {
+        self.unsent.is_empty()
+    }
+
+    /// Writes what the socket takes and keeps the rest, behind what is already waiting.
+    #[inline]
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let Some(socket) = &self.socket else { return Ok(()) };
+        let written = if self.unsent.is_empty() { socket.try_write(bytes)? } else { 0 };
+        if let Some(rest @ [_, ..]) = bytes.get(written..) {
+            self.unsent.extend_from_slice(rest);
+        }
+        Ok(())
+    }
+
+    /// Writes what has been waiting.
+    #[inline]
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        let Some(socket) = self.socket.as_ref().filter(|_| !self.unsent.is_empty()) else { return Ok(()) };
+        self.sent += socket.try_write(self.unsent.get(self.sent..).unwrap_or_default())?;
+        if self.sent == self.unsent.len() {
+            // Given back, not kept: an idle session owns no buffer.
+            self.unsent = Vec::new();
+            self.sent = 0;
+        }
+        Ok(())
+    }
+
+    /// Reads less at once while the other peer does not keep up, more while it does.
+    #[inline]
+    pub(super) fn adapt(&mut self, is_other_flushed: bool) {
+        self.read_max = if is_other_flushed { self.read_max.saturating_mul(2) } else { READ_LEAST };
+    }
+
+    /// Does with the connection what the tunnel says, as soon as everything has left.
+    pub(super) fn settle(&mut self, disposition: Disposition) {
+        match disposition {
+            Disposition::Keep => {}
+            Disposition::Finish => {
+                if let Some(socket) =
+                    self.socket.as_ref().filter(|_| self.unsent.is_empty() && !self.is_finished)
+                {
+                    socket.finish();
+                    self.is_finished = true;
+                }
+            }
+            Disposition::Drop => {
+                if self.unsent.is_empty() {
+                    self.socket = None;
+                }
+            }
+            Disposition::Abandon => self.socket = None,
+        }
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.socket.is_none()
+    }
+}

@@ -1,0 +1,186 @@
+//! Properties of the pure rooms. The functions in `properties/` serve cargo-fuzz too (see `fuzz/`).
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a property fails by panicking, and what it looks at is there"
+)]
+
+#[path = "properties/backend_head.rs"]
+mod backend_head;
+#[path = "properties/cuts.rs"]
+mod cuts;
+#[path = "properties/foreign.rs"]
+mod foreign;
+#[path = "properties/frame_header.rs"]
+mod frame_header;
+#[path = "properties/http.rs"]
+mod http;
+#[path = "properties/request_head.rs"]
+mod request_head;
+#[path = "properties/responder.rs"]
+mod responder;
+#[path = "properties/scanner.rs"]
+mod scanner;
+#[path = "properties/strategies.rs"]
+mod strategies;
+#[path = "properties/stream.rs"]
+mod stream;
+#[path = "properties/tunnel.rs"]
+mod tunnel;
+
+use std::time::Duration;
+
+use proptest::option;
+use proptest::prelude::*;
+use selat::protocol::Role;
+use selat::protocol::frame::Rsv;
+use selat::session::{Ending, Peer, Script};
+
+use strategies::{mutated_stream, noise, ops, request_bytes, response_bytes, rules, sizes};
+use tunnel::Op;
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, max_shrink_iters: 10_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_frame_header_has_one_verdict(bytes in noise(20)) {
+        frame_header::check(&bytes.0);
+    }
+
+    #[test]
+    fn a_frame_header_at_the_edges_of_its_length_has_one_verdict(
+        first: u8,
+        second in prop::sample::select(vec![0u8, 125, 126, 127, 128, 253, 254, 255]),
+        len in prop::sample::select(vec![0, 125, 126, 0xFFFF, 0x10000, u64::MAX >> 1, 1 << 63, u64::MAX]),
+        is_wide: bool,
+        rest: [u8; 5],
+    ) {
+        let len = len.to_be_bytes();
+        let len = if is_wide { &len[..] } else { &len[6..] };
+        frame_header::check(&[&[first, second], len, &rest].concat());
+    }
+
+    #[test]
+    fn any_bytes_scan_alike_in_any_pieces(
+        rules in rules(), bytes in noise(300), sizes in sizes(),
+    ) {
+        scanner::check(rules, &bytes.0, &sizes);
+    }
+
+    #[test]
+    fn streams_scan_alike_in_any_pieces((rules, bytes) in rules().prop_flat_map(|rules| {
+        (Just(rules), mutated_stream(rules.sender))
+    }), sizes in sizes()) {
+        scanner::check(rules, &bytes.0, &sizes);
+    }
+
+    #[test]
+    fn a_responder_answers_alike_in_any_pieces(
+        is_echo: bool,
+        bytes in mutated_stream(Role::Client),
+        message_bytes_max in prop_oneof![Just(u64::MAX), 0u64..300],
+        sizes in sizes(),
+    ) {
+        let script = if is_echo { Script::Echo } else { Script::Listen };
+        responder::check(script, message_bytes_max, &bytes.0, &sizes);
+    }
+
+    #[test]
+    fn a_responder_says_goodbye_between_frames(
+        is_echo: bool, bytes in mutated_stream(Role::Client), at in any::<prop::sample::Index>(),
+    ) {
+        let script = if is_echo { Script::Echo } else { Script::Listen };
+        responder::check_close(script, &bytes.0, at.index(bytes.0.len() + 1));
+    }
+
+    #[test]
+    fn a_request_is_refused_or_forwarded_unambiguously(
+        bytes in request_bytes(),
+        client in option::of(any::<std::net::IpAddr>()),
+        base_path in prop::sample::select(vec!["", "/base", "/base/path/"]),
+    ) {
+        request_head::check(&bytes.0, client, base_path);
+    }
+
+    #[test]
+    fn an_answer_is_passed_on_unambiguously_or_not_at_all(bytes in response_bytes()) {
+        backend_head::check(&bytes.0);
+    }
+
+    #[test]
+    fn a_tunnel_gives_each_peer_its_due_and_ends(
+        rsv in prop::sample::select(vec![Rsv::NONE, Rsv::RSV1, Rsv::ALL]),
+        message_bytes_max in prop_oneof![Just(u64::MAX), 0u64..300],
+        ops in ops(),
+    ) {
+        tunnel::check(rsv, message_bytes_max, &ops);
+    }
+}
+
+/// What fuzzing found before, and the inputs it begins with.
+#[test]
+fn every_seed_of_the_fuzz_targets_holds() {
+    type Check = fn(&[u8]);
+    let targets: [(&str, Check); 3] = [
+        ("frame_header", frame_header::check),
+        ("request_head", |bytes| request_head::check(bytes, None, "/base")),
+        ("backend_head", backend_head::check),
+    ];
+    for (target, check) in targets {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
+        for seed in std::fs::read_dir(folder).unwrap() {
+            let path = seed.unwrap().path();
+            println!("{}", path.display());
+            check(&std::fs::read(path).unwrap());
+        }
+    }
+}
+
+/// Sessions that went wrong before, told as they were found.
+#[test]
+fn no_session_goes_wrong_again() {
+    let say = |peer, bytes: &[u8]| Op::Say { peer, bytes: bytes.to_vec() };
+    let arrive = |peer, bytes| Op::Arrive { peer, bytes };
+    let pass = |seconds| Op::Pass(Duration::from_secs(seconds));
+    let fin = |peer| Op::End { peer, ending: Ending::Fin };
+    let (client, backend) = (Peer::Client, Peer::Backend);
+    let rows = [
+        (
+            "told to go, a peer was judged twice by the frame that it was in",
+            vec![
+                say(backend, &[&[0x82, 0x7E, 0, 200][..], &[b'x'; 200]].concat()),
+                Op::Fault,
+                arrive(backend, 150),
+            ],
+        ),
+        ("a Close was owed behind a FIN", vec![fin(client), say(backend, &[0x83, 0]), arrive(backend, 2)]),
+        ("after some silence, a half-closed client was cut at once", vec![pass(11), fin(client)]),
+        (
+            "served half-closed for long, a client was cut rather than told of a drain",
+            vec![
+                fin(client),
+                pass(9),
+                say(backend, &[0x81, 0]),
+                arrive(backend, 2),
+                pass(9),
+                Op::Drain(Duration::ZERO),
+                pass(0),
+            ],
+        ),
+        (
+            "with a drain waiting for the end of its message, a dead backend was not reported",
+            vec![
+                say(backend, &[0x01, 0]),
+                arrive(backend, 2),
+                Op::Drain(Duration::ZERO),
+                pass(0),
+                fin(backend),
+            ],
+        ),
+    ];
+    for (what, ops) in rows {
+        println!("{what}");
+        tunnel::check(Rsv::NONE, u64::MAX, &ops);
+    }
+}

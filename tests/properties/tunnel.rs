@@ -1,0 +1,384 @@
+//! The tunnel under arbitrary operations, driven as a shell would (RFC 6455 §5.4, §5.5.1, §7.1).
+//!
+//! The shell of this file is an ideal one: what it writes has left at once. `tests/simulation.rs` has one whose
+//! sockets fill up.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use selat::protocol::Role;
+use selat::protocol::frame::{End, MaskKey, Rsv, Rules, Scanner};
+use selat::session::{Cause, Disposition, Ending, Peer, Side, Timeouts, Tunnel, Why};
+
+/// What happens to a session.
+#[derive(Debug, Clone)]
+pub(crate) enum Op {
+    /// A peer has this to say, once it gets round to it.
+    Say { peer: Peer, bytes: Vec<u8> },
+    /// So many bytes of that arrive in one read.
+    Arrive { peer: Peer, bytes: usize },
+    /// A peer's stream ends.
+    End { peer: Peer, ending: Ending },
+    /// Time passes.
+    Pass(Duration),
+    /// The proxy is to go down, this session after so long.
+    Drain(Duration),
+    /// Something is wrong inside the proxy.
+    Fault,
+    /// The proxy goes down at once.
+    Cut,
+}
+
+const CLOSE: Duration = Duration::from_secs(10);
+const IDLE: Duration = Duration::from_secs(60);
+const KEY: MaskKey = MaskKey([1, 2, 3, 4]);
+
+/// Times that a session which has begun to end may ask to be woken before it has ended, if nothing else happens:
+/// to be drained, to hurry, to be cut, and one to spare.
+const WAKEUPS_MAX: usize = 4;
+
+/// Whatever happens and in whatever order, each peer gets a legal stream and its due, and the session ends.
+pub(crate) fn check(rsv: Rsv, message_bytes_max: u64, ops: &[Op]) {
+    let mut session = Session::new(rsv, message_bytes_max);
+    for op in ops {
+        session.apply(op);
+        session.settle();
+        session.check();
+    }
+    session.run_down();
+}
+
+/// One peer, and the connection with it.
+#[derive(Debug, Default)]
+struct Connection {
+    /// What the peer will have said.
+    to_say: Vec<u8>,
+    /// How much of that has arrived.
+    arrived: usize,
+    /// How much of what arrived went to the other peer.
+    forwarded: usize,
+    /// What arrived and is to be presented again.
+    kept: Vec<u8>,
+    /// What the peer was sent.
+    received: Vec<u8>,
+    /// The frames of the proxy's own among that.
+    injected: Vec<u8>,
+    has_fin: bool,
+    is_reset: bool,
+    disposition: Option<Disposition>,
+}
+
+struct Session {
+    tunnel: Tunnel,
+    rsv: Rsv,
+    message_bytes_max: u64,
+    now: Instant,
+    client: Connection,
+    backend: Connection,
+    last_arrival: Instant,
+    /// When it began to end, and why.
+    begun: Option<(Instant, Cause)>,
+    is_cut: bool,
+}
+
+impl Session {
+    fn new(rsv: Rsv, message_bytes_max: u64) -> Self {
+        #[expect(clippy::disallowed_methods, reason = "virtual time needs some instant to count from")]
+        let now = Instant::now();
+        let timeouts = Rc::new(Timeouts { close: CLOSE, idle: IDLE });
+        Self {
+            tunnel: Tunnel::new(rsv, message_bytes_max, timeouts, now),
+            rsv,
+            message_bytes_max,
+            now,
+            client: Connection::default(),
+            backend: Connection::default(),
+            last_arrival: now,
+            begun: None,
+            is_cut: false,
+        }
+    }
+
+    fn connection(&mut self, peer: Peer) -> &mut Connection {
+        match peer {
+            Peer::Client => &mut self.client,
+            Peer::Backend => &mut self.backend,
+        }
+    }
+
+    fn is_closed(&mut self, peer: Peer) -> bool {
+        matches!(self.connection(peer).disposition, Some(Disposition::Drop | Disposition::Abandon))
+    }
+
+    fn apply(&mut self, op: &Op) {
+        let now = self.now;
+        match *op {
+            Op::Say { peer, ref bytes } => self.connection(peer).to_say.extend_from_slice(bytes),
+            Op::Arrive { peer, bytes } => self.arrive(peer, bytes),
+            Op::End { peer, ending } => self.end(peer, ending),
+            Op::Pass(duration) => self.pass(duration),
+            Op::Drain(after) => self.tunnel.handle_drain(now + after),
+            Op::Fault => {
+                self.tunnel.handle_fault(now);
+                self.note(&[Side::Proxy]);
+            }
+            Op::Cut => {
+                self.tunnel.cut(self.now);
+                self.is_cut = true;
+            }
+        }
+    }
+
+    /// One read, as long as the connection is there to be read.
+    fn arrive(&mut self, peer: Peer, bytes: usize) {
+        let can_read = self.tunnel.reads(peer) && !self.is_closed(peer);
+        let connection = self.connection(peer);
+        let rest = connection.to_say.get(connection.arrived..).unwrap_or_default();
+        let read = rest[..bytes.min(rest.len())].to_vec();
+        if !can_read || connection.has_fin || connection.is_reset || read.is_empty() {
+            return;
+        }
+        connection.arrived += read.len();
+        let mut presented = std::mem::take(&mut connection.kept);
+        presented.extend_from_slice(&read);
+        self.last_arrival = self.now;
+        let flow = self.tunnel.handle_bytes(peer, &presented, self.now);
+        assert!(flow.forward <= presented.len());
+        let (forward, rest) = (&presented[..flow.forward], flow.rest(&presented));
+        assert!(rest.len() <= Scanner::KEEP_BYTES_MAX, "to keep {} bytes", rest.len());
+        self.connection(peer).kept = rest.to_vec();
+        self.connection(peer).forwarded += forward.len();
+        self.write(peer.other(), forward);
+        self.note(&[peer.into()]);
+    }
+
+    fn end(&mut self, peer: Peer, ending: Ending) {
+        let is_closed = self.is_closed(peer);
+        let connection = self.connection(peer);
+        if is_closed || connection.is_reset || (connection.has_fin && ending == Ending::Fin) {
+            return;
+        }
+        match ending {
+            Ending::Fin => connection.has_fin = true,
+            Ending::Reset => connection.is_reset = true,
+        }
+        self.tunnel.handle_ending(peer, ending, self.now);
+        self.note(&[peer.into()]);
+    }
+
+    /// Time passes, with all the wake-ups that were asked for, and one that was not.
+    fn pass(&mut self, duration: Duration) {
+        let until = self.now + duration;
+        for _ in 0..=WAKEUPS_MAX {
+            let Some(at) = self.tunnel.deadline().filter(|at| *at <= until) else { break };
+            self.now = at.max(self.now);
+            self.wake();
+        }
+        self.now = until;
+        self.wake();
+    }
+
+    fn wake(&mut self) {
+        self.tunnel.handle_time(self.now);
+        self.note(&[Side::Proxy]);
+        self.settle();
+        self.check();
+        let is_over = self.is_over();
+        let deadline = self.tunnel.deadline();
+        assert!(
+            is_over || deadline.is_none_or(|at| at > self.now),
+            "asks to be woken for nothing, over and over"
+        );
+    }
+
+    fn is_over(&mut self) -> bool {
+        self.is_closed(Peer::Client) && self.is_closed(Peer::Backend)
+    }
+
+    fn write(&mut self, to: Peer, bytes: &[u8]) {
+        let connection = self.connection(to);
+        if !bytes.is_empty() {
+            assert_eq!(
+                connection.disposition.unwrap_or(Disposition::Keep),
+                Disposition::Keep,
+                "written behind the FIN"
+            );
+        }
+        connection.received.extend_from_slice(bytes);
+    }
+
+    /// What a shell does after each event: writes what is due, then does with the connections what it is told.
+    fn settle(&mut self) {
+        for to in Peer::BOTH {
+            while let Some(frame) = self.tunnel.poll_frame(to, KEY) {
+                self.write(to, &frame);
+                self.connection(to).injected.extend_from_slice(&frame);
+            }
+        }
+        for peer in Peer::BOTH {
+            // What was dropped is gone.
+            if self.is_closed(peer) {
+                continue;
+            }
+            let disposition = self.tunnel.disposition(peer);
+            let before = self.connection(peer).disposition.replace(disposition);
+            if disposition != before.unwrap_or(Disposition::Keep) {
+                self.check_disposition(peer, before, disposition);
+            }
+        }
+    }
+
+    /// The cause is the first, and names who did something just now.
+    fn note(&mut self, sides: &[Side]) {
+        assert_eq!(self.tunnel.is_ending(), self.tunnel.cause().is_some());
+        let Some(cause) = self.tunnel.cause() else { return };
+        match self.begun {
+            Some((_, first)) => assert_eq!(cause, first, "the cause changed"),
+            None => {
+                assert!(sides.contains(&cause.side), "{cause:?}, but {sides:?} did something");
+                let is_own = matches!(cause.why, Why::Idle | Why::Drained | Why::Fault);
+                assert_eq!(is_own, cause.side == Side::Proxy);
+                self.begun = Some((self.now, cause));
+            }
+        }
+    }
+
+    /// Nothing else happens: the session ends by itself, or was never to.
+    fn run_down(&mut self) {
+        for _ in 0..WAKEUPS_MAX {
+            if self.is_over() {
+                return;
+            }
+            let at = self.tunnel.deadline().expect("it idles at least");
+            self.now = at.max(self.now);
+            self.wake();
+        }
+        assert!(self.is_over(), "does not end");
+    }
+}
+
+/// The invariants.
+impl Session {
+    fn check(&mut self) {
+        for to in Peer::BOTH {
+            self.check_received(to);
+        }
+        let Some((begun_at, _)) = self.begun else { return };
+        let backend_has_ended = self.backend.has_fin || self.backend.is_reset;
+        if backend_has_ended && !self.is_closed(Peer::Client) && !self.is_in_frame(Peer::Client) {
+            assert!(self.is_told(Peer::Client), "left alone with a backend that has ended");
+        }
+        if self.is_told(Peer::Client) && self.has_closed(Peer::Client) {
+            // RFC 6455 §7.1.1: the server closes the connection first.
+            assert!(self.is_closed(Peer::Client), "left waiting after both Closes");
+        }
+        if !self.is_over() {
+            assert!(self.tunnel.deadline().is_some(), "ends, but will not be woken");
+            // A half-closed client is served as long as its backend has something to say.
+            assert!(self.now < begun_at.max(self.last_arrival) + CLOSE, "not cut in time");
+        }
+    }
+
+    /// What a peer received is what the other one sent, from its beginning and without a gap, and at most one Close
+    /// of the proxy's own behind it; all of it legal.
+    fn check_received(&mut self, to: Peer) {
+        let rsv = self.rsv;
+        let from = self.connection(to.other());
+        let forwarded = from.to_say[..from.forwarded].to_vec();
+        let traffic = self.tunnel.traffic(to.other());
+        assert_eq!(traffic.bytes, u64::try_from(forwarded.len()).unwrap());
+
+        let connection = self.connection(to);
+        let received = &connection.received;
+        assert!(
+            *received == [forwarded.as_slice(), &connection.injected].concat(),
+            "not what was sent to the {to:?}"
+        );
+        let sender = match to {
+            Peer::Client => Role::Server,
+            Peer::Backend => Role::Client,
+        };
+        let rules = Rules { sender, rsv, message_bytes_max: u64::MAX };
+        let mut scanner = Scanner::new(rules);
+        let scan = scanner.scan(received);
+        assert_eq!(scan.forward, received.len(), "{:?} toward the {to:?}", scan.end);
+        assert_eq!(traffic.messages, scan.messages);
+        if !connection.injected.is_empty() {
+            assert!(
+                matches!(scan.end, End::Close { code: Some(_), .. }),
+                "a frame of its own that is not a Close"
+            );
+        }
+        if matches!(scan.end, End::Close { .. }) {
+            // Whoever is told that the session ends is told the truth.
+            assert!(self.tunnel.is_ending());
+        }
+    }
+
+    /// A connection goes from open to finished to closed, and closes only when there is nothing to tell its peer.
+    fn check_disposition(&mut self, peer: Peer, before: Option<Disposition>, after: Disposition) {
+        let rank = |disposition| match disposition {
+            None | Some(Disposition::Keep) => 0,
+            Some(Disposition::Finish) => 1,
+            Some(Disposition::Drop) => 2,
+            Some(Disposition::Abandon) => 3,
+        };
+        assert!(rank(Some(after)) > rank(before), "the {peer:?}'s went from {before:?} to {after:?}");
+        let is_told = self.is_told(peer);
+        let other_has_ended = {
+            let other = self.connection(peer.other());
+            other.has_fin || other.is_reset
+        };
+        let is_late = self.begun.is_some_and(|(at, _)| self.now >= at + CLOSE) || self.is_cut;
+        let Connection { has_fin, is_reset, .. } = *self.connection(peer);
+        match after {
+            Disposition::Keep => {}
+            Disposition::Finish => assert!(is_told || other_has_ended, "finished without a reason"),
+            Disposition::Drop => {
+                assert!(is_told || (has_fin && other_has_ended), "dropped, but could be told something");
+            }
+            Disposition::Abandon => {
+                assert!(is_reset || is_late, "abandoned early");
+                let is_gone = match peer {
+                    // Half-closed, it is served as long as its backend has something to say.
+                    Peer::Client => has_fin && self.now >= self.last_arrival + CLOSE,
+                    Peer::Backend => has_fin,
+                };
+                let has_fin_from_us = before == Some(Disposition::Finish);
+                // Its own Close came, and the echo of the other one did not.
+                let waits_in_vain = self.is_told(peer.other());
+                let is_excused = is_reset || is_gone || has_fin_from_us || waits_in_vain || self.is_cut;
+                assert!(
+                    is_told || is_excused || self.is_in_frame(peer),
+                    "abandoned, but could be told something"
+                );
+            }
+        }
+    }
+
+    /// Whether the peer was sent a Close.
+    fn is_told(&mut self, peer: Peer) -> bool {
+        matches!(self.scan_received(peer).1, End::Close { .. })
+    }
+
+    /// Whether the peer's own Close has arrived.
+    fn has_closed(&mut self, peer: Peer) -> bool {
+        let sender = if peer == Peer::Client { Role::Client } else { Role::Server };
+        let rules = Rules { sender, rsv: self.rsv, message_bytes_max: self.message_bytes_max };
+        let connection = self.connection(peer);
+        let arrived = &connection.to_say[..connection.arrived];
+        matches!(Scanner::new(rules).scan(arrived).end, End::Close { .. })
+    }
+
+    /// Whether a frame toward the peer is in progress, so that nothing but its rest could be sent.
+    fn is_in_frame(&mut self, peer: Peer) -> bool {
+        !self.scan_received(peer).0.at_frame_boundary()
+    }
+
+    fn scan_received(&mut self, peer: Peer) -> (Scanner, End) {
+        let sender = if peer == Peer::Client { Role::Server } else { Role::Client };
+        let mut scanner = Scanner::new(Rules { sender, rsv: self.rsv, message_bytes_max: u64::MAX });
+        let end = scanner.scan(&self.connection(peer).received).end;
+        (scanner, end)
+    }
+}

@@ -1,0 +1,87 @@
+//! Python and its `websockets` library, as servers and clients.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+
+use super::DEADLINE;
+
+const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python");
+
+/// The interpreter of a virtual environment that has what `requirements.txt` asks for; made at the first use.
+pub(crate) fn interpreter() -> &'static Path {
+    static INTERPRETER: OnceLock<PathBuf> = OnceLock::new();
+    INTERPRETER.get_or_init(|| {
+        let wanted =
+            fs::read_to_string(format!("{SCRIPTS}/requirements.txt")).expect("it is in the repository");
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let (venv, stamp) = (directory.join("python"), directory.join("python/requirements.txt"));
+        if fs::read_to_string(&stamp).ok().as_ref() != Some(&wanted) {
+            // Made under another name, so that what is found under this one is whole.
+            let unfinished = directory.join(format!("python-{}", std::process::id()));
+            run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&unfinished));
+            run(Command::new(unfinished.join("bin/python"))
+                .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"])
+                .arg(format!("{SCRIPTS}/requirements.txt")));
+            fs::write(unfinished.join("requirements.txt"), wanted).expect("it is ours");
+            let _ = fs::remove_dir_all(&venv);
+            fs::rename(&unfinished, &venv).expect("nobody else makes it");
+        }
+        venv.join("bin/python")
+    })
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().unwrap_or_else(|error| {
+        unreachable!("{command:?}: {error}; these tests need python3 with venv, and PyPI at their first run")
+    });
+    assert!(
+        output.status.success(),
+        "{command:?} failed; these tests need python3 with venv, and PyPI at their first run:\n{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// A script at work; killed when dropped.
+pub(crate) struct Script {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Script {
+    pub(crate) fn start(name: &str, arguments: &[&str]) -> Self {
+        let mut command = Command::new(interpreter());
+        command.arg(format!("{SCRIPTS}/{name}")).args(arguments);
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("it starts");
+        let output: BufReader<ChildStdout> = BufReader::new(child.stdout.take().expect("it is piped"));
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        Self { child, lines }
+    }
+
+    /// The next line that it prints.
+    pub(crate) fn line(&self) -> String {
+        self.lines.recv_timeout(DEADLINE).expect("it prints a line, in time")
+    }
+
+    /// Waits until it has ended by itself, and well.
+    pub(crate) fn expect_success(mut self) {
+        // Its own time limit is shorter than the harness's patience.
+        while self.lines.recv().is_ok() {}
+        let status = self.child.wait().expect("it is our child");
+        assert!(status.success(), "what it found wrong stands above: {status}");
+    }
+}
+
+impl Drop for Script {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
