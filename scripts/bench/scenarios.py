@@ -1,0 +1,114 @@
+"""What is measured, and what selat wants to reach."""
+
+from dataclasses import dataclass, field
+
+# The share of time that the hypervisor may give to somebody else.
+STOLEN_MAX = 0.01
+
+# Cores' worth of time that other programs and the kernel's own threads may take.
+FOREIGN_MAX = 0.05
+
+
+@dataclass
+class Scenario:
+    """One row of the target table. Ratios are selat's cost over the other's, and should not be above the target."""
+
+    letter: str
+    title: str
+    load: list
+    metric: str
+    unit: str
+    rate: str
+    targets: dict = field(default_factory=dict)
+    """Greatest ratio to each proxy."""
+    most: float | None = None
+    """Greatest figure of selat itself."""
+    fresh: bool = False
+    """Whether every measurement wants a proxy that has just been started."""
+
+    def command(self, load, seconds, peer, backend):
+        """The load: proxy and backend are watched, the proxy's processes first."""
+        pids = [option for pid in [*peer.pids(), backend.pid] for option in ("--pid", str(pid))]
+        command, *rest = self.load
+        return [str(load), command, peer.url, *rest, "--for", f"{seconds}s", "--json", *pids]
+
+    def summary(self, measured):
+        if measured.error:
+            return measured.error
+        rate = f", {measured.rate:,.0f} {self.rate}" if measured.rate else ""
+        faults = f", {measured.faults} FAULTS" if measured.faults else ""
+        cost = "" if measured.cost is None else f"{measured.cost:.3f} {self.unit}"
+        return f"{cost}{rate}{faults}"
+
+
+@dataclass
+class Measured:
+    """One measurement of one proxy."""
+
+    cost: float | None = None
+    """The metric of the proxy's processes together; None where there is no proxy."""
+    rate: float | None = None
+    proxy_cores: float = 0.0
+    """Cores' worth of CPU time that the proxy used; near the number it has, it was what limited the rate."""
+    client: float | None = None
+    backend: float | None = None
+    """What the load client and the echo backend cost, in the same unit."""
+    foreign_cores: float | None = None
+    """Cores' worth of CPU time that went to anything else on the machine, the kernel's own threads included."""
+    stolen: bool = False
+    disturbance: str = ""
+    faults: int = 0
+    error: str = ""
+    raw: dict = field(default_factory=dict)
+
+    @classmethod
+    def failed(cls, error):
+        return cls(error=error)
+
+    @classmethod
+    def of(cls, scenario, raw, peer):
+        *proxy, backend = raw["processes"]
+        measured = cls(
+            cost=sum(process[scenario.metric] for process in proxy) if peer.pids() else None,
+            rate=raw.get("messages_per_second", raw.get("sessions_per_second")),
+            proxy_cores=sum(process["cores_busy"] for process in proxy),
+            client=raw.get(f"client_{scenario.metric}"),
+            backend=backend[scenario.metric],
+            faults=raw["failed"] + sum(raw[kind] for kind in FAULTS),
+            raw=raw,
+        )
+        busy = sum(process["cores_busy"] for process in raw["processes"]) + raw["client_cores_busy"]
+        measured.foreign_cores = raw["machine_cores_busy"] - busy
+        # Memory does not depend on who else is busy.
+        if scenario.rate and raw["stolen"] > STOLEN_MAX:
+            measured.stolen = True
+            measured.disturbance = f"{raw['stolen']:.1%} of the time was stolen"
+        elif scenario.rate and measured.foreign_cores > FOREIGN_MAX:
+            measured.disturbance = f"other programs used {measured.foreign_cores:.0%} of a core"
+        return measured
+
+
+FAULTS = ("lost", "duplicated", "reordered", "corrupted", "misrouted")
+
+
+def echo(letter, title, connections, size, in_flight, nginx, haproxy=None):
+    load = ["echo", "--warmup", "1s", "--connections", connections, "--size", size, "--in-flight", in_flight]
+    targets = {"nginx": nginx} | ({"haproxy": haproxy, "haproxy-tcp": haproxy} if haproxy else {})
+    return Scenario(letter, title, [str(word) for word in load], "cpu_us_per_message", "µs", "messages/s", targets)
+
+
+SCENARIOS = {
+    scenario.letter: scenario
+    for scenario in [
+        echo("a", "100 connections, 64 B, 1 in flight", 100, 64, 1, nginx=1.00, haproxy=0.88),
+        echo("b", "1,000 connections, 64 B, 1 in flight", 1000, 64, 1, nginx=0.90, haproxy=0.80),
+        echo("c", "100 connections, 64 B, 64 in flight", 100, 64, 64, nginx=1.00, haproxy=0.95),
+        echo("d", "100 connections, 16 KiB, 4 in flight", 100, 16384, 4, nginx=0.70, haproxy=0.50),
+        echo("e", "10 connections, 1 MB, 2 in flight", 10, 1_000_000, 2, nginx=0.80, haproxy=0.65),
+        echo("f", "1 connection, 16 B, 1 in flight", 1, 16, 1, nginx=1.05),
+        Scenario("g", "connect, upgrade, one echo, close", ["storm", "--concurrency", "64"], "cpu_us_per_session",
+                 "µs", "sessions/s", {"nginx": 1.00, "haproxy": 0.92, "haproxy-tcp": 0.92}),
+        Scenario("h", "idle pair, memory, 4,000 pairs", ["idle", "--connections", "4000"],
+                 "pss_kib_per_connection", "KiB", "", most=1.0, fresh=True),
+    ]
+}
