@@ -30,6 +30,7 @@ pub mod balance;
 pub mod config;
 pub mod health;
 pub mod protocol;
+pub mod routing;
 pub mod session;
 pub mod telemetry;
 pub mod wires;
