@@ -44,6 +44,11 @@ pub struct Driver(Rc<Inner>);
 
 type TaskKey = usize;
 
+/// A task, to be woken by another one of its shard. It may have ended: then waking it wakes nobody, or one that does
+/// not mind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TaskId(TaskKey);
+
 struct Inner {
     epoll: OwnedFd,
     sources: RefCell<Slab<Registration>>,
@@ -128,6 +133,17 @@ impl Driver {
     pub fn wake_all(&self) {
         let keys: Vec<_> = self.0.tasks.borrow().iter().map(|(key, _)| key).collect();
         keys.into_iter().for_each(|key| self.enqueue(key));
+    }
+
+    /// The calling task.
+    #[must_use]
+    pub fn current(&self) -> TaskId {
+        TaskId(self.0.current.get())
+    }
+
+    /// Polls a task in the pass in progress, for news that concern it.
+    pub fn wake(&self, task: TaskId) {
+        self.enqueue(task.0);
     }
 
     /// Polls the calling task again in the next pass: for tasks that have more to do but let others go first.
@@ -320,6 +336,26 @@ mod tests {
         assert!(matches!(driver.run(), Stop::Asked));
         assert!(survived.get());
         assert_eq!(driver.panics(), 1);
+    }
+
+    #[test]
+    fn a_task_is_woken_by_another() {
+        let driver = Driver::new().unwrap();
+        let (news, waiting) = (Rc::new(Cell::new(false)), Rc::new(Cell::new(None)));
+        let (handle, heard, place) = (driver.clone(), news.clone(), waiting.clone());
+        driver.spawn(poll_fn(move |_| {
+            place.set(Some(handle.current()));
+            if heard.get() {
+                handle.stop();
+            }
+            Poll::Pending
+        }));
+        let handle = driver.clone();
+        driver.spawn(async move {
+            news.set(true);
+            handle.wake(waiting.get().unwrap());
+        });
+        assert!(matches!(driver.run(), Stop::Asked));
     }
 
     #[test]

@@ -11,5 +11,5 @@ pub mod listener;
 pub mod mailbox;
 mod socket;
 
-pub use driver::{Driver, Elapsed, Stop};
+pub use driver::{Driver, Elapsed, Stop, TaskId};
 pub use socket::{Fault, Interest, Socket, Source, fault, send_farewell};
