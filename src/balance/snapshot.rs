@@ -2,17 +2,9 @@
 
 use std::net::SocketAddr;
 
-/// A backend's place in its pool.
+/// A backend's identity for the life of the process: survives reloads, never reused while anything refers to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct BackendId(pub u16);
-
-impl BackendId {
-    /// As an index into a table of all backends.
-    #[must_use]
-    pub fn index(self) -> usize {
-        self.0.into()
-    }
-}
+pub struct BackendId(pub u32);
 
 /// A data core's number, from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -30,22 +22,67 @@ impl ShardId {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Epoch(pub u64);
 
-/// One backend as the control plane sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BackendView {
-    /// Whether new sessions may go there.
-    pub is_up: bool,
-    /// What its host resolved to; tried in this order.
-    pub addresses: Vec<SocketAddr>,
-    /// Sessions it has on each shard, by [`ShardId`], as last reported.
-    pub sessions: Vec<u32>,
-}
-
-/// All backends at one moment, by [`BackendId`].
+/// All pools at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Snapshot {
     /// Its number.
     pub epoch: Epoch,
-    /// One entry a backend.
+    /// By index in the configuration.
+    pub pools: Vec<PoolView>,
+}
+
+/// One pool as the control plane sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PoolView {
+    /// Every address of every backend, each once.
     pub backends: Vec<BackendView>,
+    /// So large a share is down that health is to be ignored: backends that are down are chosen like the others.
+    pub is_panicking: bool,
+}
+
+/// One backend as the control plane sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackendView {
+    /// Which.
+    pub id: BackendId,
+    /// Its line in the pool's configuration, by index; the addresses of one name share it.
+    pub spec: usize,
+    /// Where it is. Each address that a name resolves to is a backend of its own.
+    pub address: SocketAddr,
+    /// Whether new sessions may go there.
+    pub state: BackendState,
+    /// Its share as of now.
+    pub weight: Weight,
+    /// Sessions of the whole process beyond which it gets no new one.
+    pub connections_max: Option<u32>,
+    /// Sessions it has on each shard, by [`ShardId`], as last reported.
+    pub sessions: Vec<u32>,
+}
+
+/// Whether new sessions may go to a backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BackendState {
+    /// Yes.
+    Up,
+    /// Not while others are up: it fails its probes or its sessions.
+    Down,
+    /// No, by order; those it has may stay.
+    Draining,
+}
+
+/// A backend's effective weight: its configured weight times its slow start, in 256ths. Zero: no new sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Weight(pub u32);
+
+impl Weight {
+    /// 1.0.
+    pub const ONE: Self = Self(256);
+    /// No share at all.
+    pub const ZERO: Self = Self(0);
+}
+
+impl Default for Weight {
+    fn default() -> Self {
+        Self::ONE
+    }
 }

@@ -2,6 +2,8 @@
 //!
 //! Pure: given `now`, owns no clock and sends nothing.
 
+mod settings;
 mod state;
 
+pub use settings::{Exchange, Outlier, Percent, Probe, Settings};
 pub use state::{Health, Outcome};
