@@ -1,19 +1,33 @@
 //! Every message that crosses threads. Nothing else does.
 
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
 use crate::balance::{BackendId, ShardId, Snapshot};
+use crate::config::Config;
 use crate::health::Outcome;
+use crate::routing::ListenId;
 use crate::session::Cause;
-use crate::telemetry::{Counters, Traffic};
+use crate::telemetry::{BackendCounters, Counters, Refused, Traffic};
 
-/// From the control plane to one shard.
-#[derive(Debug, Clone)]
+/// From the control plane to one shard; [`ToShard::Connection`] also from another shard.
+#[derive(Debug)]
 pub enum ToShard {
     /// All backends, as they stand now.
     Snapshot(Arc<Snapshot>),
+    /// A new configuration, with the first snapshot that belongs to it.
+    Config(Arc<Config>, Arc<Snapshot>),
+    /// Close the sessions on these backends, with a Close 1012.
+    Retire(Arc<[BackendId]>),
+    /// Connections of each shard, by [`ShardId`], where that decides who serves a new one.
+    Loads(Arc<[u32]>),
+    /// A connection that another shard accepted for this one.
+    Connection(Arrival),
+    /// The answer to an [`Ask`].
+    Ruling(Ticket, Ruling),
     /// Send a [`ToControl::Report`].
     Report,
     /// Stop accepting and close every session.
@@ -31,6 +45,17 @@ pub struct Drain {
     pub deadline: Instant,
 }
 
+/// A connection that nobody has read from yet.
+#[derive(Debug)]
+pub struct Arrival {
+    /// Its socket.
+    pub fd: OwnedFd,
+    /// Who is at its other end; `None` for a client of a Unix socket.
+    pub peer: Option<SocketAddr>,
+    /// Where it came in.
+    pub listener: ListenId,
+}
+
 /// From one shard to the control plane.
 #[derive(Debug, Clone)]
 pub enum ToControl {
@@ -41,21 +66,97 @@ pub enum ToControl {
         /// What came of it.
         outcome: Outcome,
     },
-    /// A session has ended.
+    /// A session has ended, or a request came to none.
     Session(Box<SessionRecord>),
     /// What the shard has counted, as asked for.
     Report(Box<Report>),
-    /// The shard's sessions on each backend, by [`BackendId`], having changed.
-    Sessions {
+    /// What the shard holds, having changed.
+    Load {
         /// Whose.
         shard: ShardId,
-        /// How many.
-        counts: Vec<u32>,
+        /// Open connections.
+        connections: u32,
+        /// Sessions on each backend.
+        sessions: Vec<(BackendId, u32)>,
     },
+    /// A question of which the whole process knows the answer.
+    Ask {
+        /// Who asks.
+        shard: ShardId,
+        /// To be named in the [`ToShard::Ruling`].
+        ticket: Ticket,
+        /// What for.
+        ask: Box<Ask>,
+    },
+    /// What was granted is not needed any more, or will not be waited for.
+    Release(Release),
     /// The shard has ended; this is its last report.
     Ended(Box<Report>),
     /// What the owner of the server wants; not from a shard.
     Order(Order),
+}
+
+/// A shard's number for one of its questions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Ticket(pub u64);
+
+/// Something of which the whole process has only so many.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ask {
+    /// One more connection on a route.
+    Route {
+        /// Which route.
+        route: Arc<str>,
+        /// Of whom.
+        client: Option<IpAddr>,
+    },
+    /// One more session on a backend of a pool some of whose backends take only so many.
+    Backend {
+        /// Which pool.
+        pool: Arc<str>,
+        /// The policy's choice.
+        preferred: BackendId,
+        /// Those that have failed this session.
+        tried: Vec<BackendId>,
+    },
+}
+
+/// What the control plane says to an [`Ask`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ruling {
+    /// The connection may stay.
+    Admitted,
+    /// The session may go to this backend.
+    Placed(BackendId),
+    /// The route, or the client on it, has as many as it may.
+    Denied(Denied),
+    /// The pool's queue is full, or waiting in it took too long.
+    Crowded,
+}
+
+/// Which count is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Denied {
+    /// Connections of the route.
+    Route,
+    /// Connections of this client on the route.
+    Client,
+}
+
+/// What a shard gives back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Release {
+    /// A connection on a route.
+    Route {
+        /// Which route.
+        route: Arc<str>,
+        /// Of whom.
+        client: Option<IpAddr>,
+    },
+    /// A session on a backend.
+    Backend(BackendId),
+    /// A question that nobody waits for any more. If it was still open, its ruling is [`Ruling::Crowded`].
+    Ask(ShardId, Ticket),
 }
 
 /// From the owner of a running server to its control plane.
@@ -78,30 +179,50 @@ pub struct Look {
     pub backends_up: usize,
 }
 
-/// One shard's counters.
+/// What one shard has counted since its start.
 #[derive(Debug, Clone)]
 pub struct Report {
     /// Whose.
     pub shard: ShardId,
-    /// Since its start.
+    /// Of the shard and its routes.
     pub counters: Counters,
+    /// Of the backends that it knows.
+    pub backends: Vec<(BackendId, BackendCounters)>,
 }
 
-/// What the access log says of one session.
+/// What the access log says of one session, or of a request that came to none.
 #[derive(Debug, Clone)]
 pub struct SessionRecord {
     /// The client's address; `unix` for a client of a Unix socket.
     pub client: String,
+    /// The route it took; `None` if it did not come that far.
+    pub route: Option<Arc<str>>,
+    /// The path that was asked for, without the query: that may hold secrets.
+    pub path: String,
+    /// Who the client has proved to be.
+    pub identity: Option<String>,
     /// The backend it was placed on; `None` where selat answered itself.
     pub backend: Option<BackendId>,
+    /// How the session ended, or why there was none.
+    pub end: End,
     /// From the 101 to the end.
     pub duration: Duration,
     /// What the client sent.
     pub from_client: Traffic,
     /// What the backend, or selat in its place, sent.
     pub from_backend: Traffic,
-    /// What ended it.
-    pub cause: Option<Cause>,
-    /// Whether a peer had to be cut off.
-    pub is_cut: bool,
+}
+
+/// The last line of a session's story.
+#[derive(Debug, Clone, Copy)]
+pub enum End {
+    /// It was a session.
+    Session {
+        /// What ended it.
+        cause: Option<Cause>,
+        /// Whether a peer had to be cut off.
+        is_cut: bool,
+    },
+    /// It came to none.
+    Refused(Refused),
 }

@@ -30,7 +30,15 @@ impl<T> Sender<T> {
     /// # Errors
     /// [`Undelivered`]; never waits.
     pub fn send(&self, message: T) -> Result<(), Undelivered> {
-        self.post(message)?;
+        self.give(message).map_err(|_| Undelivered)
+    }
+
+    /// Sends and wakes the receiver; the message comes back where it cannot be sent.
+    ///
+    /// # Errors
+    /// The message; never waits.
+    pub fn give(&self, message: T) -> Result<(), T> {
+        self.channel.try_send(message).map_err(TrySendError::into_inner)?;
         self.ring();
         Ok(())
     }
@@ -40,9 +48,7 @@ impl<T> Sender<T> {
     /// # Errors
     /// [`Undelivered`]; never waits.
     pub fn post(&self, message: T) -> Result<(), Undelivered> {
-        self.channel.try_send(message).map_err(|error| match error {
-            TrySendError::Full(_) | TrySendError::Disconnected(_) => Undelivered,
-        })
+        self.channel.try_send(message).map_err(|_| Undelivered)
     }
 
     /// Sends and wakes the receiver, waiting for room: for the last message of a thread.

@@ -1,19 +1,24 @@
 //! Accepts connections and starts a session for each.
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::future::{Future, pending, poll_fn};
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
+use super::books::refused;
 use super::serve::{self, Slot};
 use super::{Shard, refuse};
+use crate::balance::ShardId;
 use crate::protocol::handshake::Refusal;
+use crate::routing::ListenId;
 use crate::runtime::listener::{Accepted, Listener};
+use crate::runtime::mailbox::Sender;
 use crate::runtime::send_farewell;
+use crate::wires::{Arrival, ToShard};
 
 /// Connections accepted before the sessions get their turn again.
 const BATCH: usize = 64;
@@ -25,11 +30,12 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
 ///
 /// # Cancel safety
 /// Dropped only when the shard ends.
-pub(super) async fn run(shard: Rc<Shard>, listener: OwnedFd) {
+pub(super) async fn run(shard: Rc<Shard>, id: ListenId, listener: OwnedFd) {
+    let _accepting = Accepting::begin(&shard);
     let Ok(listener) = Listener::register(&shard.driver, listener) else { return };
     let mut reserve = Reserve::new();
     loop {
-        match accept_batch(&shard, &listener) {
+        match accept_batch(&shard, id, &listener) {
             Batch::Full => turn(&shard).await,
             Batch::QueueEmpty if shard.is_draining() => break,
             Batch::QueueEmpty => wait(&shard, &listener).await,
@@ -40,9 +46,22 @@ pub(super) async fn run(shard: Rc<Shard>, listener: OwnedFd) {
             }
         }
     }
-    // Else the last session does.
-    if shard.connections.get() == 0 {
-        shard.driver.stop();
+}
+
+/// One of a shard's acceptors, as long as it lives.
+struct Accepting(Rc<Shard>);
+
+impl Accepting {
+    fn begin(shard: &Rc<Shard>) -> Self {
+        shard.acceptors.set(shard.acceptors.get() + 1);
+        Self(shard.clone())
+    }
+}
+
+impl Drop for Accepting {
+    fn drop(&mut self) {
+        self.0.acceptors.set(self.0.acceptors.get().saturating_sub(1));
+        self.0.stop_if_done();
     }
 }
 
@@ -52,10 +71,10 @@ enum Batch {
     Exhausted,
 }
 
-fn accept_batch(shard: &Rc<Shard>, listener: &Listener) -> Batch {
+fn accept_batch(shard: &Rc<Shard>, id: ListenId, listener: &Listener) -> Batch {
     for _ in 0..BATCH {
         match listener.accept() {
-            Accepted::Connection(fd, address) => start(shard, fd, address),
+            Accepted::Connection(fd, peer) => take(shard, Arrival { fd, peer, listener: id }),
             Accepted::Nobody => return Batch::QueueEmpty,
             Accepted::Aborted => {}
             Accepted::Exhausted(_) => return Batch::Exhausted,
@@ -64,14 +83,61 @@ fn accept_batch(shard: &Rc<Shard>, listener: &Listener) -> Batch {
     Batch::Full
 }
 
-fn start(shard: &Rc<Shard>, fd: OwnedFd, address: Option<SocketAddr>) {
+/// Serves a connection that the kernel gave to this shard, or lets another one serve it.
+fn take(shard: &Rc<Shard>, arrival: Arrival) {
     shard.count(|counters| counters.accepted += 1);
+    let own = shard.connections.get();
+    match shard.neighbours.hand_over(arrival, shard.id, own) {
+        Some(arrival) => start(shard, arrival),
+        None => shard.count(|counters| counters.handed_over += 1),
+    }
+}
+
+/// Starts a session for a connection, if there is room for it.
+pub(super) fn start(shard: &Rc<Shard>, arrival: Arrival) {
     if shard.connections.get() < shard.connections_max {
-        shard.driver.spawn(serve::run(Slot::take(shard), fd, address));
+        shard.driver.spawn(serve::run(Slot::take(shard), arrival));
     } else {
         // Reply before closing: no other shard can take this connection.
-        shard.count_refusal(Refusal::Full);
-        refuse::overflow(shard, fd);
+        shard.count_refusal(refused(Refusal::Full), None);
+        refuse::overflow(shard, arrival.fd);
+    }
+}
+
+/// The other shards, where connections are placed by how many each has.
+#[derive(Default)]
+pub(super) struct Neighbours {
+    /// By [`ShardId`]; empty where the kernel's choice stands.
+    shards: Vec<Sender<ToShard>>,
+    /// Their connections: as last reported, and those given to them since.
+    loads: RefCell<Vec<u32>>,
+}
+
+impl Neighbours {
+    pub(super) fn new(shards: Vec<Sender<ToShard>>) -> Self {
+        let loads = RefCell::new(vec![0; shards.len()]);
+        Self { shards, loads }
+    }
+
+    /// What the shards have reported.
+    pub(super) fn handle_loads(&self, loads: &[u32]) {
+        if loads.len() == self.shards.len() {
+            self.loads.replace(loads.to_vec());
+        }
+    }
+
+    /// Gives `arrival` to the shard with the fewest connections, if that has fewer than our `own`; else it comes back.
+    fn hand_over(&self, arrival: Arrival, own_id: ShardId, own: u32) -> Option<Arrival> {
+        let mut loads = self.loads.borrow_mut();
+        let others = loads.iter_mut().zip(&self.shards).enumerate().filter(|(id, _)| *id != own_id.index());
+        let Some((_, (load, shard))) = others.min_by_key(|(_, (load, _))| **load).filter(|(_, (load, _))| **load < own)
+        else {
+            return Some(arrival);
+        };
+        *load += 1;
+        // A shard that takes no messages gets no connection either.
+        let unsent = shard.give(ToShard::Connection(arrival)).err();
+        unsent.and_then(|message| if let ToShard::Connection(arrival) = message { Some(arrival) } else { None })
     }
 }
 

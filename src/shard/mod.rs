@@ -3,10 +3,13 @@
 //! Everything here lives on one thread and is shared by `Rc`; no borrow is ever held across an await.
 
 mod acceptor;
+mod books;
 mod dial;
 mod lane;
 mod orders;
+mod permit;
 mod placement;
+mod plan;
 mod pump;
 mod record;
 mod refuse;
@@ -21,17 +24,19 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::balance::{Selector, ShardId, Snapshot};
+use crate::balance::{ShardId, Snapshot};
 use crate::config::Config;
 use crate::protocol::frame::{MaskKey, Scanner};
-use crate::protocol::handshake::Refusal;
+use crate::routing::ListenId;
 use crate::runtime::mailbox::{Mailbox, Sender};
 use crate::runtime::{Driver, Socket, Stop};
-use crate::session::Timeouts;
-use crate::telemetry::Counters;
-use crate::wires::{Drain, Report, ToControl, ToShard};
+use crate::wires::{Drain, ToControl, ToShard};
+use acceptor::Neighbours;
+use books::Books;
+use permit::Desk;
+use plan::Plan;
 
 /// Bytes read at once. Measured: 16 KiB messages cost 40 % less with 128–256 KiB than with 64.
 const SCRATCH_BYTES: usize = 256 * 1024;
@@ -40,10 +45,12 @@ const SCRATCH_BYTES: usize = 256 * 1024;
 pub struct Setup {
     /// Its place in the server.
     pub place: Place,
-    /// Its own listening socket.
-    pub listener: OwnedFd,
+    /// Its own listening sockets.
+    pub listeners: Vec<(ListenId, OwnedFd)>,
     /// Orders from the control plane.
     pub mailbox: Mailbox<ToShard>,
+    /// What to do.
+    pub config: Arc<Config>,
     /// The backends as they stood at the start.
     pub snapshot: Arc<Snapshot>,
 }
@@ -52,32 +59,34 @@ pub struct Setup {
 pub struct Place {
     /// Its number.
     pub id: ShardId,
-    /// What to do.
-    pub config: Arc<Config>,
     /// Connections it may hold; beyond: 503.
     pub connections_max: u32,
     /// Reports to the control plane.
     pub control: Sender<ToControl>,
+    /// Every shard's mailbox, by [`ShardId`], where connections are placed on the one with the fewest; else none.
+    pub neighbours: Vec<Sender<ToShard>>,
 }
 
 /// One shard's state, shared by its tasks.
 struct Shard {
     id: ShardId,
-    config: Arc<Config>,
     driver: Driver,
     /// Read into by whoever is being polled, never across an await; with room for what a scan left over.
     scratch: RefCell<Vec<u8>>,
-    selector: RefCell<Selector>,
-    counters: RefCell<Counters>,
+    plan: RefCell<Rc<Plan>>,
+    books: RefCell<Books>,
     control: Sender<ToControl>,
-    session_timeouts: Rc<Timeouts>,
+    neighbours: Neighbours,
+    desk: Desk,
     connections_max: u32,
+    /// Listening sockets that are still accepted from.
+    acceptors: Cell<u32>,
     /// Accepted connections that are still open.
     connections: Cell<u32>,
     /// Refused connections beyond the limit that are being told so.
     overflowing: Cell<u32>,
-    /// Whether the session counts have changed since they were last reported.
-    sessions_changed: Cell<bool>,
+    /// Whether the counts of sessions and connections have changed since they were last reported.
+    has_changed: Cell<bool>,
     drain: Cell<Option<Drain>>,
     is_cut: Cell<bool>,
     random: RefCell<fastrand::Rng>,
@@ -89,12 +98,14 @@ struct Shard {
 /// When the kernel refuses what a shard cannot do without.
 pub fn run(setup: Setup) -> io::Result<()> {
     let driver = Driver::new()?;
-    let Setup { place, listener, mailbox, snapshot } = setup;
-    let shard = Rc::new(Shard::new(driver.clone(), place, snapshot));
+    let Setup { place, listeners, mailbox, config, snapshot } = setup;
+    let shard = Rc::new(Shard::new(driver.clone(), place, config, &snapshot));
     // Whatever ends this thread, the control plane must hear of it.
     let _farewell = Farewell(shard.clone());
     driver.spawn(orders::run(shard.clone(), mailbox));
-    driver.spawn(acceptor::run(shard, listener));
+    for (id, listener) in listeners {
+        driver.spawn(acceptor::run(shard.clone(), id, listener));
+    }
     match driver.run() {
         Stop::Asked => Ok(()),
         Stop::Failed(error) => Err(error),
@@ -110,24 +121,26 @@ impl Drop for Farewell {
 }
 
 impl Shard {
-    fn new(driver: Driver, place: Place, snapshot: Arc<Snapshot>) -> Self {
-        let Place { id, config, connections_max, control } = place;
-        let timeouts = Timeouts { close: config.timeouts.close, idle: config.timeouts.idle };
+    fn new(driver: Driver, place: Place, config: Arc<Config>, snapshot: &Arc<Snapshot>) -> Self {
+        let Place { id, connections_max, control, neighbours } = place;
+        let mut books = Books::default();
+        let plan = Plan::first(config, snapshot, &mut books, id, driver.now());
         Self {
             id,
             scratch: RefCell::new(vec![0; SCRATCH_BYTES + Scanner::KEEP_BYTES_MAX]),
-            selector: RefCell::new(Selector::new(config.policy, id, snapshot, driver.now())),
-            counters: RefCell::new(Counters::default()),
+            plan: RefCell::new(Rc::new(plan)),
+            books: RefCell::new(books),
             control,
-            session_timeouts: Rc::new(timeouts),
+            neighbours: Neighbours::new(neighbours),
+            desk: Desk::default(),
             connections_max,
+            acceptors: Cell::new(0),
             connections: Cell::new(0),
             overflowing: Cell::new(0),
-            sessions_changed: Cell::new(false),
+            has_changed: Cell::new(false),
             drain: Cell::new(None),
             is_cut: Cell::new(false),
             random: RefCell::new(fastrand::Rng::new()),
-            config,
             driver,
         }
     }
@@ -136,16 +149,20 @@ impl Shard {
         self.driver.now()
     }
 
+    /// The configuration in force. Sessions keep the one they began with.
+    fn plan(&self) -> Rc<Plan> {
+        self.plan.borrow().clone()
+    }
+
     fn is_draining(&self) -> bool {
         self.drain.get().is_some()
     }
 
-    fn count(&self, count: impl FnOnce(&mut Counters)) {
-        count(&mut self.counters.borrow_mut());
-    }
-
-    fn count_refusal(&self, refusal: Refusal) {
-        self.count(|counters| *counters.refused.entry(refusal.http_status()).or_default() += 1);
+    /// Ends a shard that drains, once it accepts no more and its last connection has closed.
+    fn stop_if_done(&self) {
+        if self.is_draining() && self.acceptors.get() == 0 && self.connections.get() == 0 {
+            self.driver.stop();
+        }
     }
 
     /// Appends to `bytes` what `socket` has, as soon as it has something; 0 at the end of its stream.
@@ -167,19 +184,18 @@ impl Shard {
         .await
     }
 
-    fn report(&self) -> Report {
-        let mut counters = self.counters.borrow().clone();
-        counters.faults += self.driver.panics();
-        Report { shard: self.id, counters }
-    }
-
     /// An unpredictable masking key (RFC 6455 §10.3).
     fn mask_key(&self) -> MaskKey {
         MaskKey(self.random.borrow_mut().u32(..).to_ne_bytes())
     }
 
-    /// Where in the drain window a session that is asked now should close.
-    fn drain_at(&self, drain: Drain) -> Instant {
-        self.now() + drain.window.mul_f64(self.random.borrow_mut().f64())
+    /// A random number, for choices that must not be the same on every shard.
+    fn random(&self) -> u64 {
+        self.random.borrow_mut().u64(..)
+    }
+
+    /// Where in a drain's window a session that is asked now should close.
+    fn drain_at(&self, window: Duration) -> Instant {
+        self.now() + window.mul_f64(self.random.borrow_mut().f64())
     }
 }

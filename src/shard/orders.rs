@@ -2,17 +2,20 @@
 
 use std::future::poll_fn;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use super::Shard;
-use crate::balance::Policy;
+use super::plan::Plan;
+use super::{Shard, acceptor};
+use crate::balance::Snapshot;
+use crate::config::{Config, Placement};
 use crate::runtime::mailbox::Mailbox;
 use crate::runtime::{Interest, Source};
 use crate::wires::{Drain, ToControl, ToShard};
 
-/// How often session counts go out where the policy needs those of all shards.
-const SESSIONS_REPORT: Duration = Duration::from_millis(50);
+/// How often a shard reports what it holds, where others decide by it, and gives back what it could not before.
+const LOAD_REPORT: Duration = Duration::from_millis(50);
 
 /// Serves the mailbox until the shard ends.
 ///
@@ -22,8 +25,7 @@ pub(super) async fn run(shard: Rc<Shard>, mailbox: Mailbox<ToShard>) {
     let bell = mailbox.bell().and_then(|fd| Source::register(&shard.driver, fd, Interest::Bell));
     // Without a mailbox nobody could stop this shard.
     let Ok(bell) = bell else { return shard.driver.stop() };
-    let counts_due = (shard.config.policy == Policy::LeastConnections).then(|| shard.now());
-    let mut orders = Orders { shard, counts_due };
+    let mut orders = Orders { load_due: shard.now(), shard };
     poll_fn(|_| {
         if bell.is_readable() {
             bell.clear_readable();
@@ -40,15 +42,23 @@ pub(super) async fn run(shard: Rc<Shard>, mailbox: Mailbox<ToShard>) {
 
 struct Orders {
     shard: Rc<Shard>,
-    /// When this shard's session counts are to go out; `None` where nobody needs them.
-    counts_due: Option<Instant>,
+    /// When the next report of what this shard holds may go out.
+    load_due: Instant,
 }
 
 impl Orders {
     fn obey(&mut self, order: ToShard) {
         let shard = &self.shard;
         match order {
-            ToShard::Snapshot(snapshot) => shard.selector.borrow_mut().handle_snapshot(snapshot),
+            ToShard::Snapshot(snapshot) => shard.plan().handle_snapshot(&snapshot),
+            ToShard::Config(config, snapshot) => self.adopt(config, &snapshot),
+            ToShard::Retire(backends) => {
+                shard.books.borrow().retire(&backends);
+                shard.driver.wake_all();
+            }
+            ToShard::Loads(loads) => shard.neighbours.handle_loads(&loads),
+            ToShard::Connection(arrival) => acceptor::start(shard, arrival),
+            ToShard::Ruling(ticket, ruling) => shard.handle_ruling(ticket, ruling),
             ToShard::Report => {
                 // If it is lost it will be asked for again.
                 let _ = shard.control.send(ToControl::Report(Box::new(shard.report())));
@@ -58,7 +68,16 @@ impl Orders {
         }
     }
 
-    /// Begins to drain, or to drain faster. The acceptor ends the shard if there is no session, the last session
+    /// New requests meet the new configuration; sessions keep theirs.
+    fn adopt(&self, config: Arc<Config>, snapshot: &Arc<Snapshot>) {
+        let shard = &self.shard;
+        let plan = shard.plan().next(config, snapshot, &mut shard.books.borrow_mut(), shard.id, shard.now());
+        let is_gone = |backend| !plan.has(backend);
+        shard.books.borrow_mut().forget(is_gone);
+        shard.plan.replace(Rc::new(plan));
+    }
+
+    /// Begins to drain, or to drain faster. The acceptors end the shard if there is no session, the last session
     /// if there is.
     fn drain(&self, drain: Drain) {
         self.shard.drain.set(Some(drain));
@@ -73,23 +92,31 @@ impl Orders {
         } else if self.shard.drain.get().is_some_and(|drain| drain.deadline <= now) {
             self.shard.is_cut.set(true);
             self.shard.driver.wake_all();
-        } else if self.counts_due.is_some_and(|due| due <= now) {
-            self.counts_due = Some(now + SESSIONS_REPORT);
-            self.report_counts();
+        } else if self.load_due <= now {
+            self.load_due = now + LOAD_REPORT;
+            self.shard.release_unsent();
+            self.report_load();
         }
         let drain_deadline = self.shard.drain.get().map(|drain| drain.deadline);
-        let next = [drain_deadline, self.counts_due].into_iter().flatten().min();
-        self.shard.driver.set_deadline(next);
+        let load_due = self.reports_load().then_some(self.load_due);
+        self.shard.driver.set_deadline([drain_deadline, load_due].into_iter().flatten().min());
     }
 
-    fn report_counts(&self) {
-        if !self.shard.sessions_changed.replace(false) {
+    /// Whether others decide by what this shard holds.
+    fn reports_load(&self) -> bool {
+        let plan = self.shard.plan.borrow();
+        plan.config.placement == Placement::Balanced || plan.needs_counts()
+    }
+
+    fn report_load(&self) {
+        if !self.reports_load() || !self.shard.has_changed.replace(false) {
             return;
         }
-        let counts = self.shard.selector.borrow().sessions();
-        let report = ToControl::Sessions { shard: self.shard.id, counts };
+        let sessions = self.shard.plan.borrow().sessions();
+        let connections = self.shard.connections.get();
+        let report = ToControl::Load { shard: self.shard.id, connections, sessions };
         if self.shard.control.send(report).is_err() {
-            self.shard.sessions_changed.set(true);
+            self.shard.has_changed.set(true);
         }
     }
 }

@@ -3,29 +3,66 @@
 use std::rc::Rc;
 
 use super::Shard;
+use super::books::{self, BackendBooks};
+use super::permit::Permit;
+use super::plan::PoolState;
 use crate::balance::BackendId;
 
 /// Counts as one of the backend's sessions as long as it lives.
 pub(super) struct Placement {
     shard: Rc<Shard>,
+    pool: Rc<PoolState>,
     backend: BackendId,
+    books: Rc<BackendBooks>,
+    /// Of [`BackendBooks::retirements`], when the session began.
+    retirements: u32,
+    is_open: bool,
+    /// Where the backend takes only so many.
+    _permit: Option<Permit>,
 }
 
 impl Placement {
-    pub(super) fn take(shard: &Rc<Shard>, backend: BackendId) -> Self {
-        shard.selector.borrow_mut().handle_opened(backend);
-        shard.sessions_changed.set(true);
-        Self { shard: shard.clone(), backend }
+    /// Takes a place for a session that is still to be accepted.
+    pub(super) fn take(
+        shard: &Rc<Shard>,
+        pool: &Rc<PoolState>,
+        backend: BackendId,
+        permit: Option<Permit>,
+    ) -> Self {
+        pool.selector.borrow_mut().handle_opened(backend);
+        shard.has_changed.set(true);
+        let books = shard.books.borrow_mut().backend(backend);
+        let retirements = books.retirements.get();
+        let (shard, pool) = (shard.clone(), pool.clone());
+        Self { shard, pool, backend, books, retirements, is_open: false, _permit: permit }
+    }
+
+    /// The session has begun.
+    pub(super) fn open(&mut self) {
+        self.is_open = true;
+        books::open(&mut self.books.counters.borrow_mut().sessions);
     }
 
     pub(super) fn backend(&self) -> BackendId {
         self.backend
     }
+
+    pub(super) fn books(&self) -> &BackendBooks {
+        &self.books
+    }
+
+    /// Whether the backend's sessions have been sent away since this one began.
+    pub(super) fn is_retired(&self) -> bool {
+        self.books.retirements.get() != self.retirements
+    }
 }
 
 impl Drop for Placement {
     fn drop(&mut self) {
-        self.shard.selector.borrow_mut().handle_closed(self.backend);
-        self.shard.sessions_changed.set(true);
+        self.pool.selector.borrow_mut().handle_closed(self.backend);
+        self.shard.has_changed.set(true);
+        if self.is_open {
+            books::close(&mut self.books.counters.borrow_mut().sessions);
+        }
     }
 }

@@ -1,21 +1,20 @@
 //! One client connection from accept to its end.
 
-use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 use super::pump::Pump;
-use super::upgrade::{self, Opened, Unopened};
+use super::upgrade::{self, Opened, Unopened, Visitor};
 use super::{Shard, refuse, respond};
 use crate::runtime::Socket;
+use crate::wires::Arrival;
 
 /// Serves one accepted connection. Its phases are boxed, so that a session does not carry the state of its handshake
 /// for the rest of its life.
 ///
 /// # Cancel safety
 /// Dropping it closes what it holds, and is how a shard ends.
-pub(super) async fn run(slot: Slot, fd: OwnedFd, address: Option<SocketAddr>) {
-    if let Some(mut pump) = Box::pin(open(&slot.0, fd, address)).await {
+pub(super) async fn run(slot: Slot, arrival: Arrival) {
+    if let Some(mut pump) = Box::pin(open(&slot.0, arrival)).await {
         pump.run().await;
     }
 }
@@ -24,20 +23,16 @@ pub(super) async fn run(slot: Slot, fd: OwnedFd, address: Option<SocketAddr>) {
 ///
 /// # Cancel safety
 /// Dropping it closes the connection; a client that is being refused may not hear why.
-async fn open(shard: &Rc<Shard>, fd: OwnedFd, address: Option<SocketAddr>) -> Option<Box<Pump>> {
+async fn open(shard: &Rc<Shard>, arrival: Arrival) -> Option<Box<Pump>> {
+    let Arrival { fd, peer, listener } = arrival;
     let client = Socket::accepted(&shard.driver, fd).ok()?;
-    match upgrade::upgrade(shard, &client, address).await {
-        Ok(Opened::Pool(opening)) => {
-            return Some(Box::new(Pump::new(shard.clone(), client, address, opening)));
-        }
-        Ok(Opened::Respond(opening)) => respond::run(shard.clone(), client, address, opening).await,
+    let mut visitor = Visitor::new(peer, listener);
+    match upgrade::upgrade(shard, &client, &mut visitor).await {
+        Ok(Opened::Pool(opening)) => return Some(Box::new(Pump::new(shard.clone(), client, visitor, opening))),
+        Ok(Opened::Respond(opening)) => respond::run(shard.clone(), client, visitor, opening).await,
         Err(Unopened::Gone) => {}
-        Err(Unopened::Refused(refusal)) => {
-            shard.count_refusal(refusal);
-            refuse::answer(shard, &client, &refusal.response()).await;
-        }
-        Err(Unopened::RefusedByBackend { status, response }) => {
-            shard.count(|counters| *counters.refused.entry(status).or_default() += 1);
+        Err(Unopened::Refused { refused, response }) => {
+            visitor.record_refusal(shard, refused);
             refuse::answer(shard, &client, &response).await;
         }
     }
@@ -50,6 +45,7 @@ pub(super) struct Slot(Rc<Shard>);
 impl Slot {
     pub(super) fn take(shard: &Rc<Shard>) -> Self {
         shard.connections.set(shard.connections.get() + 1);
+        shard.has_changed.set(true);
         Self(shard.clone())
     }
 }
@@ -58,8 +54,7 @@ impl Drop for Slot {
     fn drop(&mut self) {
         let connections = self.0.connections.get().saturating_sub(1);
         self.0.connections.set(connections);
-        if connections == 0 && self.0.is_draining() {
-            self.0.driver.stop();
-        }
+        self.0.has_changed.set(true);
+        self.0.stop_if_done();
     }
 }

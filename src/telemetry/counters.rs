@@ -1,6 +1,9 @@
 //! Counters of one shard, and their sum.
+//!
+//! Labels are words of selat's own, or names from the configuration: no peer can make the books grow.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Payload-bearing traffic in one direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -13,6 +16,7 @@ pub struct Traffic {
 
 impl Traffic {
     /// Counts `bytes` more, in which `messages` messages ended.
+    #[inline]
     pub fn add(&mut self, bytes: usize, messages: u64) {
         self.bytes += u64::try_from(bytes).unwrap_or(u64::MAX);
         self.messages += messages;
@@ -24,78 +28,188 @@ impl Traffic {
     }
 }
 
-/// What happened on a shard since it started. Totals, but for `sessions_now`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Counters {
-    /// Connections accepted.
-    pub accepted: u64,
-    /// Sessions open at this moment.
-    pub sessions_now: u64,
-    /// Sessions that got their 101.
-    pub sessions: u64,
-    /// Requests answered without one, by status.
-    pub refused: BTreeMap<u16, u64>,
-    /// Dials that led to a handshake.
-    pub dials: u64,
-    /// Dials that did not, so that another backend was tried.
-    pub dials_failed: u64,
+/// Sessions and what they moved: of a route, or of a backend. Totals, but for `now`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sessions {
+    /// Open at this moment.
+    pub now: u64,
+    /// That got their 101.
+    pub total: u64,
     /// From clients to backends.
     pub from_clients: Traffic,
     /// From backends to clients.
     pub from_backends: Traffic,
-    /// Sessions that ended with a closing handshake.
-    pub ended_closed: u64,
-    /// Sessions whose client or backend vanished without one.
-    pub ended_vanished: u64,
-    /// Sessions ended for a breach of the protocol or of a limit.
-    pub ended_violation: u64,
-    /// Sessions ended for want of traffic.
-    pub ended_idle: u64,
-    /// Sessions closed because the proxy went down, both peers having answered in time.
-    pub ended_drained: u64,
-    /// Sessions cut because they did not end in time.
-    pub ended_cut: u64,
+}
+
+impl Sessions {
+    fn merge(&mut self, other: &Self) {
+        self.now += other.now;
+        self.total += other.total;
+        self.from_clients.merge(other.from_clients);
+        self.from_backends.merge(other.from_backends);
+    }
+}
+
+/// How often something happened, by a word for it.
+pub type Tally<K> = BTreeMap<K, u64>;
+
+fn merge_tally<K: Ord + Clone>(tally: &mut Tally<K>, other: &Tally<K>) {
+    for (key, count) in other {
+        *tally.entry(key.clone()).or_default() += count;
+    }
+}
+
+/// A request answered without a 101.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Refused {
+    /// The status it was answered with.
+    pub status: u16,
+    /// Why, in a word.
+    pub reason: &'static str,
+}
+
+/// How a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ended {
+    /// Whose doing: `client`, `backend` or `proxy`.
+    pub side: &'static str,
+    /// The close code, as [`close_label`] writes it.
+    pub code: &'static str,
+    /// What happened, in a word; `cut` where a peer had to be cut off.
+    pub why: &'static str,
+}
+
+/// What happened on one route.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RouteCounters {
+    /// Its sessions.
+    pub sessions: Sessions,
+    /// Its requests that came to none.
+    pub refused: Tally<Refused>,
+    /// How its sessions ended.
+    pub ended: Tally<Ended>,
+    /// Times that a client was slowed down for sending too much.
+    pub throttled: u64,
+}
+
+/// What happened with one backend.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct BackendCounters {
+    /// Its sessions.
+    pub sessions: Sessions,
+    /// Dials for sessions, by outcome.
+    pub dials: Tally<&'static str>,
+}
+
+impl BackendCounters {
+    /// Adds another shard's.
+    pub fn merge(&mut self, other: &Self) {
+        self.sessions.merge(&other.sessions);
+        merge_tally(&mut self.dials, &other.dials);
+    }
+}
+
+/// What happened on a shard since it started. Totals, but for those that end in `now`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Connections open at this moment.
+    pub connections_now: u64,
+    /// Connections given to another shard, which has fewer.
+    pub handed_over: u64,
+    /// Requests refused before they took a route.
+    pub refused: Tally<Refused>,
+    /// Dials that led to a handshake.
+    pub dials: u64,
+    /// Dials that did not, so that another backend was tried.
+    pub dials_failed: u64,
     /// Sessions ended by a fault inside selat.
     pub faults: u64,
     /// Accepts that failed for want of a resource.
     pub accept_failures: u64,
     /// Log lines lost because the control plane could not keep up.
     pub lines_dropped: u64,
+    /// By name. A route that a reload removed keeps its place: totals never fall.
+    pub routes: BTreeMap<Arc<str>, RouteCounters>,
 }
 
 impl Counters {
     /// Adds another shard's.
     pub fn merge(&mut self, other: &Self) {
         self.accepted += other.accepted;
-        self.sessions_now += other.sessions_now;
-        self.sessions += other.sessions;
-        for (status, count) in &other.refused {
-            *self.refused.entry(*status).or_default() += count;
-        }
+        self.connections_now += other.connections_now;
+        self.handed_over += other.handed_over;
+        merge_tally(&mut self.refused, &other.refused);
         self.dials += other.dials;
         self.dials_failed += other.dials_failed;
-        self.from_clients.merge(other.from_clients);
-        self.from_backends.merge(other.from_backends);
-        self.ended_closed += other.ended_closed;
-        self.ended_vanished += other.ended_vanished;
-        self.ended_violation += other.ended_violation;
-        self.ended_idle += other.ended_idle;
-        self.ended_drained += other.ended_drained;
-        self.ended_cut += other.ended_cut;
         self.faults += other.faults;
         self.accept_failures += other.accept_failures;
         self.lines_dropped += other.lines_dropped;
+        for (name, route) in &other.routes {
+            self.routes.entry(name.clone()).or_default().merge(route);
+        }
     }
 
-    /// Requests answered without a 101, whatever the status.
+    /// The sessions of all routes.
+    #[must_use]
+    pub fn sessions(&self) -> Sessions {
+        let mut all = Sessions::default();
+        self.routes.values().for_each(|route| all.merge(&route.sessions));
+        all
+    }
+
+    /// Requests answered without a 101, on every route or on none.
     #[must_use]
     pub fn refused_total(&self) -> u64 {
-        self.refused.values().sum()
+        let on_routes = self.routes.values().flat_map(|route| route.refused.values());
+        on_routes.chain(self.refused.values()).sum()
+    }
+
+    /// Sessions that ended for this reason.
+    #[must_use]
+    pub fn ended_total(&self, why: &str) -> u64 {
+        let ended = self.routes.values().flat_map(|route| &route.ended);
+        ended.filter(|(ended, _)| ended.why == why).map(|(_, count)| count).sum()
     }
 
     /// Data messages forwarded, both ways.
     #[must_use]
     pub fn messages(&self) -> u64 {
-        self.from_clients.messages + self.from_backends.messages
+        let sessions = self.sessions();
+        sessions.from_clients.messages + sessions.from_backends.messages
+    }
+}
+
+impl RouteCounters {
+    fn merge(&mut self, other: &Self) {
+        self.sessions.merge(&other.sessions);
+        merge_tally(&mut self.refused, &other.refused);
+        merge_tally(&mut self.ended, &other.ended);
+        self.throttled += other.throttled;
+    }
+}
+
+/// A close code as a label: those that RFC 6455 §7.4 and its registry name as they are, the others by their range,
+/// for peers choose among thousands.
+#[must_use]
+pub fn close_label(code: Option<u16>) -> &'static str {
+    match code {
+        None => "none",
+        Some(1000) => "1000",
+        Some(1001) => "1001",
+        Some(1002) => "1002",
+        Some(1003) => "1003",
+        Some(1007) => "1007",
+        Some(1008) => "1008",
+        Some(1009) => "1009",
+        Some(1010) => "1010",
+        Some(1011) => "1011",
+        Some(1012) => "1012",
+        Some(1013) => "1013",
+        Some(1014) => "1014",
+        Some(3000..=3999) => "3xxx",
+        Some(4000..=4999) => "4xxx",
+        Some(_) => "other",
     }
 }

@@ -5,4 +5,6 @@
 
 mod counters;
 
-pub use counters::{Counters, Traffic};
+pub use counters::{
+    BackendCounters, Counters, Ended, Refused, RouteCounters, Sessions, Tally, Traffic, close_label,
+};

@@ -1,0 +1,62 @@
+//! Backends that serve the same, and how one of them is chosen.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::BackendUrl;
+use crate::balance::Policy;
+use crate::health;
+
+/// A pool's place in the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PoolId(pub u16);
+
+impl PoolId {
+    /// As an index into a table of all pools.
+    #[must_use]
+    pub fn index(self) -> usize {
+        self.0.into()
+    }
+}
+
+/// A set of backends.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pool {
+    /// Its name in the configuration, for logs and metrics.
+    pub name: Arc<str>,
+    /// How a backend is chosen.
+    pub policy: Policy,
+    /// Its backends; at least one.
+    pub backends: Vec<Backend>,
+    /// How their health is judged.
+    pub health: health::Settings,
+    /// For a backend to accept a connection and answer the handshake; then the next one is tried.
+    pub connect: Duration,
+    /// Between two looks at where the backends' names point.
+    pub resolve_every: Duration,
+}
+
+/// One line of a pool: each address that its name resolves to is a backend of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backend {
+    /// Where it is.
+    pub url: BackendUrl,
+    /// Its share of the sessions, beside those of the others, from 1 to 1000.
+    pub weight: u16,
+    /// Sessions of the whole process; beyond, clients wait in the pool's queue.
+    pub connections_max: Option<u32>,
+}
+
+impl Pool {
+    /// For [`Pool::connect`].
+    pub const CONNECT: Duration = Duration::from_secs(5);
+
+    /// For [`Pool::resolve_every`]: what resolvers and load balancers commonly cache.
+    pub const RESOLVE_EVERY: Duration = Duration::from_secs(30);
+}
+
+impl From<BackendUrl> for Backend {
+    fn from(url: BackendUrl) -> Self {
+        Self { url, weight: 1, connections_max: None }
+    }
+}

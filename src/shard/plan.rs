@@ -1,0 +1,137 @@
+//! What the configuration in force means for this shard: its routes and pools, ready for use.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::balance::{BackendId, BackendView, Selector, ShardId, Snapshot};
+use crate::config::{Config, Pool, PoolId, Route, Target};
+use crate::routing::{ListenId, Router};
+use crate::session;
+
+/// One configuration. Sessions keep their route, and with it what held when they began.
+pub(super) struct Plan {
+    pub(super) config: Arc<Config>,
+    router: Router,
+    routes: Vec<Rc<RouteState>>,
+    pools: Vec<Rc<PoolState>>,
+}
+
+/// One route.
+pub(super) struct RouteState {
+    pub(super) route: Arc<Route>,
+    pub(super) settings: Rc<session::Settings>,
+    /// Where [`Target::Pool`] leads.
+    pub(super) pool: Option<Rc<PoolState>>,
+}
+
+/// One pool. A reload keeps it, by its name, so that its sessions stay counted.
+pub(super) struct PoolState {
+    pub(super) pool: RefCell<Arc<Pool>>,
+    pub(super) selector: RefCell<Selector>,
+    /// Its place in the snapshots.
+    id: Cell<PoolId>,
+}
+
+impl Plan {
+    /// What `config` means, given the first snapshot that belongs to it. What `former` has is kept where it has not
+    /// changed.
+    pub(super) fn new(
+        config: Arc<Config>,
+        snapshot: &Arc<Snapshot>,
+        former: Option<&Self>,
+        shard: ShardId,
+        now: Instant,
+    ) -> Self {
+        let former_pools = former.map_or(&[][..], |former| &former.pools);
+        let pools: Vec<_> = (0..)
+            .map(PoolId)
+            .zip(&config.pools)
+            .map(|(id, pool)| {
+                let kept = former_pools.iter().find(|kept| kept.pool.borrow().name == pool.name);
+                kept.map_or_else(
+                    || Rc::new(PoolState::new(id, pool, snapshot, shard, now)),
+                    |kept| {
+                        kept.adopt(id, pool, snapshot);
+                        kept.clone()
+                    },
+                )
+            })
+            .collect();
+        let former_routes = former.map_or(&[][..], |former| &former.routes);
+        let routes = config.routes.iter().map(|route| {
+            let state = RouteState::new(route, &pools);
+            let kept = former_routes.iter().find(|kept| kept.is_as(&state));
+            kept.map_or_else(|| Rc::new(state), Rc::clone)
+        });
+        let routes = routes.collect();
+        let router = Router::new(config.routes.iter().map(|route| &route.matcher), config.listeners.len());
+        Self { config, router, routes, pools }
+    }
+
+    /// The route for a request.
+    pub(super) fn route(&self, listener: ListenId, host: &str, target: &str) -> Option<Rc<RouteState>> {
+        self.routes.get(self.router.find(listener, host, target)?).cloned()
+    }
+
+    /// The backends have changed.
+    pub(super) fn handle_snapshot(&self, snapshot: &Arc<Snapshot>) {
+        self.pools.iter().for_each(|pool| pool.handle_snapshot(snapshot));
+    }
+
+    /// This shard's sessions on each backend.
+    pub(super) fn sessions(&self) -> Vec<(BackendId, u32)> {
+        self.pools.iter().flat_map(|pool| pool.selector.borrow().sessions()).collect()
+    }
+
+    /// Whether any pool chooses by the sessions of all shards.
+    pub(super) fn needs_counts(&self) -> bool {
+        self.config.pools.iter().any(|pool| pool.needs_counts())
+    }
+}
+
+impl RouteState {
+    fn new(route: &Arc<Route>, pools: &[Rc<PoolState>]) -> Self {
+        let pool = match &route.target {
+            Target::Pool(id) => pools.get(id.index()).cloned(),
+            Target::Echo | Target::Ticker { .. } => None,
+        };
+        Self { route: route.clone(), settings: Rc::new(route.session.clone()), pool }
+    }
+
+    /// Whether a session could not tell the two apart.
+    fn is_as(&self, other: &Self) -> bool {
+        let is_same_pool = match (&self.pool, &other.pool) {
+            (Some(pool), Some(other)) => Rc::ptr_eq(pool, other),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        is_same_pool && self.route == other.route
+    }
+}
+
+impl PoolState {
+    fn new(id: PoolId, pool: &Arc<Pool>, snapshot: &Arc<Snapshot>, shard: ShardId, now: Instant) -> Self {
+        let selector = Selector::new(pool.policy.clone(), shard, snapshot.clone(), id.index(), now);
+        Self { pool: RefCell::new(pool.clone()), selector: RefCell::new(selector), id: Cell::new(id) }
+    }
+
+    /// Goes on as `pool`, which has its name.
+    fn adopt(&self, id: PoolId, pool: &Arc<Pool>, snapshot: &Arc<Snapshot>) {
+        self.id.set(id);
+        self.pool.replace(pool.clone());
+        let mut selector = self.selector.borrow_mut();
+        selector.set_policy(pool.policy.clone());
+        selector.handle_snapshot(snapshot.clone(), id.index());
+    }
+
+    fn handle_snapshot(&self, snapshot: &Arc<Snapshot>) {
+        self.selector.borrow_mut().handle_snapshot(snapshot.clone(), self.id.get().index());
+    }
+
+    /// How the control plane sees one of its backends.
+    pub(super) fn view(&self, backend: BackendId) -> Option<BackendView> {
+        self.selector.borrow().view(backend).cloned()
+    }
+}
