@@ -10,7 +10,9 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use selat::balance::{BackendView, Epoch, Policy, Selector, ShardId, Snapshot};
 use selat::protocol::Role;
 use selat::protocol::frame::{Header, MaskKey, Opcode, Rsv, Rules, Scanner};
-use selat::protocol::handshake::{UpgradeRequest, head_len};
+use selat::protocol::handshake::{
+    Facts, Forwarding, HeaderEdits, Hop, PathRewrite, Rewrite, Scheme, UpgradeRequest, head_len,
+};
 
 /// Bytes of one read.
 const READ: usize = 256 * 1024;
@@ -48,10 +50,16 @@ Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
 Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n";
 
 fn request(criterion: &mut Criterion) {
+    let forwarding = Forwarding::default();
+    let (path, edits, facts) = (PathRewrite::default(), HeaderEdits::default(), Facts::default());
+    let hop = Hop { peer: Some([192, 0, 2, 1].into()), scheme: Scheme::Http, port: None };
+    let rewrite =
+        Rewrite { base_path: "", path: &path, forwarding: &forwarding, hop, edits: &edits, facts: &facts };
     criterion.bench_function("request head, browser", |bencher| {
         bencher.iter(|| {
             let len = head_len(black_box(HEAD)).ok().flatten().unwrap_or_default();
-            UpgradeRequest::parse(HEAD.get(..len).unwrap_or_default(), Some([192, 0, 2, 1].into()))
+            let request = UpgradeRequest::parse(HEAD.get(..len).unwrap_or_default());
+            request.map(|request| request.head_for(&rewrite))
         });
     });
 }

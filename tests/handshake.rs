@@ -6,11 +6,10 @@
     reason = "a test fails by panicking, and what it looks at is there"
 )]
 
-use std::net::IpAddr;
-
 use selat::protocol::frame::Rsv;
 use selat::protocol::handshake::{
-    Answer, Body, HEADERS_MAX, HeadFault, Refusal, UpgradeRequest, answer, head_len,
+    Answer, Body, Facts, Forwarding, HEADERS_MAX, HeadFault, HeaderEdits, Hop, PathRewrite, Refusal, Rewrite,
+    Scheme, UpgradeRequest, answer, head_len,
 };
 
 /// The handshake of RFC 6455 §1.2, as far as it is mandatory.
@@ -29,23 +28,31 @@ fn instead(part: &str, other: &str) -> String {
     VALID.replacen(part, other, 1)
 }
 
-fn judge(bytes: &[u8], client: Option<IpAddr>) -> Result<UpgradeRequest, Refusal> {
+fn judge(bytes: &[u8]) -> Result<UpgradeRequest<'_>, Refusal> {
     let len = head_len(bytes)?.unwrap_or_else(|| panic!("not a whole head: {}", bytes.escape_ascii()));
-    UpgradeRequest::parse(&bytes[..len], client)
+    UpgradeRequest::parse(&bytes[..len])
 }
 
 fn assert_refused(rows: &[(&str, String, Refusal)]) {
     for (rule, head, refusal) in rows {
-        let verdict = judge(head.as_bytes(), None).map(|_| "accepted");
+        let verdict = judge(head.as_bytes()).map(|_| "accepted");
         assert_eq!(verdict, Err(*refusal), "{rule}: {head:?}");
     }
 }
 
 /// The header lines that a backend at `ws://backend/base` gets.
 fn forwarded(head: &str, client: Option<&str>) -> Vec<String> {
-    let client = client.map(|address| address.parse().unwrap());
-    let request = judge(head.as_bytes(), client).unwrap_or_else(|refusal| panic!("{refusal}: {head:?}"));
-    let forwarded = String::from_utf8(request.head_for("/base")).unwrap();
+    let peer = client.map(|address| address.parse().unwrap());
+    let request = judge(head.as_bytes()).unwrap_or_else(|refusal| panic!("{refusal}: {head:?}"));
+    let forwarded = request.head_for(&Rewrite {
+        base_path: "/base",
+        path: &PathRewrite::default(),
+        forwarding: &Forwarding::default(),
+        hop: Hop { peer, scheme: Scheme::Http, port: None },
+        edits: &HeaderEdits::default(),
+        facts: &Facts::default(),
+    });
+    let forwarded = String::from_utf8(forwarded).unwrap();
     forwarded.strip_suffix("\r\n\r\n").unwrap().split("\r\n").map(str::to_owned).collect()
 }
 
@@ -144,7 +151,7 @@ fn accepts_a_handshake_however_it_is_written() {
         ("as many fields as may be", with(&"X-A: b\r\n".repeat(HEADERS_MAX - 5))),
     ];
     for (rule, head) in rows {
-        assert!(judge(head.as_bytes(), None).is_ok(), "{rule}: {head:?}");
+        assert!(judge(head.as_bytes()).is_ok(), "{rule}: {head:?}");
     }
 }
 
@@ -253,7 +260,8 @@ fn everything_else_goes_on_as_it_came() {
 fn verdict(raw: &str) -> String {
     let offers = "Sec-WebSocket-Protocol: chat, superchat\r\n\
         Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits, x-foo\r\n";
-    let request = judge(with(offers).as_bytes(), None).unwrap();
+    let request = with(offers);
+    let request = judge(request.as_bytes()).unwrap();
     let len = match head_len(raw.as_bytes()) {
         Ok(len) => len.unwrap(),
         Err(fault) => return fault.to_string(),
@@ -371,7 +379,7 @@ fn a_body_whose_end_is_in_doubt_does_not_reach_the_client() {
 
 #[test]
 fn the_client_gets_the_answer_less_what_belonged_to_the_backends_connection() {
-    let request = judge(VALID.as_bytes(), None).unwrap();
+    let request = judge(VALID.as_bytes()).unwrap();
     let raw = "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"x\"\r\nConnection: keep-alive, X-Hop\r\n\
         Keep-Alive: timeout=5\r\nX-Hop: 1\r\nSet-Cookie: a=b\r\nSet-Cookie: c=d\r\nContent-Length: 2\r\n\r\n";
     let Ok(Answer::Refused { head, .. }) = answer(raw.as_bytes(), &request) else { panic!("{raw:?}") };

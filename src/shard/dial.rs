@@ -1,14 +1,17 @@
 //! Connects to a backend and performs its handshake.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use super::Shard;
 use crate::balance::BackendId;
 use crate::health::Outcome;
 use crate::protocol::frame::Rsv;
-use crate::protocol::handshake::{Answer, Body, UpgradeRequest, answer, head_len};
+use crate::protocol::handshake::{
+    Answer, Body, Facts, Forwarding, HeaderEdits, Hop, PathRewrite, Rewrite, Scheme, UpgradeRequest, answer,
+    head_len,
+};
 use crate::runtime::{Fault, Socket, fault};
 
 /// Bytes of a backend's answer: its head, or the whole of a refusal with its body. What is beyond is cut off.
@@ -47,12 +50,21 @@ pub(super) enum NotDialled {
 pub(super) async fn dial(
     shard: &Shard,
     backend: BackendId,
-    request: &UpgradeRequest,
+    request: &UpgradeRequest<'_>,
+    peer: Option<IpAddr>,
 ) -> Result<Dialled, NotDialled> {
     let addresses =
         shard.selector.borrow().view(backend).map(|view| view.addresses.clone()).unwrap_or_default();
     let base_path = shard.config.backends.get(backend.index()).map_or("", |url| &url.base_path);
-    let head = request.head_for(base_path);
+    let hop = Hop { peer, scheme: Scheme::Http, port: None };
+    let head = request.head_for(&Rewrite {
+        base_path,
+        path: &PathRewrite::default(),
+        forwarding: &Forwarding::default(),
+        hop,
+        edits: &HeaderEdits::default(),
+        facts: &Facts::default(),
+    });
     let at = shard.now() + shard.config.timeouts.connect;
     let mut result = Err(NotDialled::Failed(Outcome::Refused));
     for address in addresses {
@@ -72,7 +84,7 @@ async fn dial_address(
     shard: &Shard,
     address: SocketAddr,
     head: &[u8],
-    request: &UpgradeRequest,
+    request: &UpgradeRequest<'_>,
     at: Instant,
 ) -> Result<Dialled, NotDialled> {
     let backend = Socket::connect(&shard.driver, address).map_err(|error| failure(&error))?;
@@ -114,7 +126,7 @@ enum Answered {
 async fn read_answer(
     shard: &Shard,
     backend: &Socket,
-    request: &UpgradeRequest,
+    request: &UpgradeRequest<'_>,
 ) -> Result<Answered, NotDialled> {
     let failed = || NotDialled::Failed(Outcome::Failed);
     let mut bytes = Vec::new();

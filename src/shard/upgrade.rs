@@ -1,7 +1,7 @@
 //! The opening handshake with a client: its request, a backend's answer, and only then its 101.
 
 use std::future::{Future, poll_fn};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
@@ -71,14 +71,14 @@ pub(super) async fn upgrade(
     client: &Socket,
     address: Option<SocketAddr>,
 ) -> Result<Opened, Unopened> {
+    let peer = address.map(|address| address.ip());
     let at = shard.now() + shard.config.timeouts.head;
     let head = shard.driver.until(at, read_head(shard, client)).await;
     let (head, early) = head.map_err(|_| Refusal::HeadTimeout)??;
-    let request = UpgradeRequest::parse(&head, address.map(|address| address.ip()))?;
-    drop(head);
-    match shard.config.route(request.target()).ok_or(Refusal::RouteUnknown)? {
+    let request = UpgradeRequest::parse(&head)?;
+    match shard.config.route(request.path()).ok_or(Refusal::RouteUnknown)? {
         Target::Pool => {
-            let Placed { handshake, placement } = place(shard, client, &request).await?;
+            let Placed { handshake, placement } = place(shard, client, &request, peer).await?;
             greet(client, &handshake.head).await?;
             Ok(Opened::Pool(PoolOpening {
                 backend: handshake.backend,
@@ -149,7 +149,12 @@ struct Placed {
 ///
 /// # Cancel safety
 /// Safe: dropping it hangs up on the backend and gives the place back.
-async fn place(shard: &Rc<Shard>, client: &Socket, request: &UpgradeRequest) -> Result<Placed, Unopened> {
+async fn place(
+    shard: &Rc<Shard>,
+    client: &Socket,
+    request: &UpgradeRequest<'_>,
+    peer: Option<IpAddr>,
+) -> Result<Placed, Unopened> {
     let mut tried: Vec<BackendId> = Vec::new();
     let mut refusal = Refusal::NoBackend;
     while tried.len() < DIALS_MAX {
@@ -158,7 +163,7 @@ async fn place(shard: &Rc<Shard>, client: &Socket, request: &UpgradeRequest) -> 
         }
         let Some(backend) = shard.selector.borrow_mut().pick(&tried, shard.now()) else { break };
         let placement = Placement::take(shard, backend);
-        let dialled = dial(shard, backend, request).await;
+        let dialled = dial(shard, backend, request, peer).await;
         note(shard, backend, &dialled);
         match dialled {
             Ok(Dialled::Accepted(handshake)) => return Ok(Placed { handshake, placement }),

@@ -19,7 +19,7 @@ pub(crate) const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 /// Whatever a backend sends: no panic, and nothing reaches the client that a client should not get.
 pub(crate) fn check(bytes: &[u8]) {
-    let request = UpgradeRequest::parse(REQUEST.as_bytes(), None).expect("valid");
+    let request = UpgradeRequest::parse(REQUEST.as_bytes()).expect("valid");
     // Not delimited: whatever it makes of that, it must not panic.
     let _ = answer(bytes, &request);
     let Ok(Some(len)) = head_len(bytes) else { return };

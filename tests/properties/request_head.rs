@@ -3,7 +3,10 @@
 
 use std::net::IpAddr;
 
-use selat::protocol::handshake::{HeadFault, Refusal, UpgradeRequest, head_len};
+use selat::protocol::handshake::{
+    Facts, Forwarding, HeadFault, HeaderEdits, Hop, PathRewrite, Refusal, Rewrite, Scheme, UpgradeRequest,
+    head_len,
+};
 
 use super::http::{self, Head};
 
@@ -27,10 +30,10 @@ const REPLACED: [&str; 11] = [
 pub(crate) fn check(bytes: &[u8], client: Option<IpAddr>, base_path: &str) {
     check_extent(bytes);
     // Not delimited: whatever it makes of that, it must not panic.
-    let _ = UpgradeRequest::parse(bytes, client);
+    let _ = UpgradeRequest::parse(bytes);
     let Ok(Some(len)) = head_len(bytes) else { return };
     let head = &bytes[..len];
-    match UpgradeRequest::parse(head, client) {
+    match UpgradeRequest::parse(head) {
         Ok(request) => check_forwarded(head, &request, client, base_path),
         Err(refusal) => check_refusal(refusal),
     }
@@ -68,20 +71,26 @@ fn check_refusal(refusal: Refusal) {
     assert_eq!(refusal.http_status() == 426, head.has("upgrade", "websocket"));
 }
 
-fn check_forwarded(head: &[u8], request: &UpgradeRequest, client: Option<IpAddr>, base_path: &str) {
+fn check_forwarded(head: &[u8], request: &UpgradeRequest<'_>, client: Option<IpAddr>, base_path: &str) {
     let came = http::request(head).expect("accepted, so HTTP/1.1");
-    let forwarded = request.head_for(base_path);
+    let hop = Hop { peer: client, scheme: Scheme::Http, port: None };
+    let forwarded = request.head_for(&Rewrite {
+        base_path,
+        path: &PathRewrite::default(),
+        forwarding: &Forwarding::default(),
+        hop,
+        edits: &HeaderEdits::default(),
+        facts: &Facts::default(),
+    });
     http::assert_unambiguous(&forwarded);
     let went = http::request(&forwarded).expect("HTTP/1.1");
 
     assert_eq!(went.start.0, "GET");
-    assert_eq!(went.start.1, format!("{}{}", base_path.trim_end_matches('/'), request.target()));
-    assert!(request.target().starts_with('/') && !request.target().contains('#'));
-    assert!(
-        came.start.1.ends_with(request.target())
-            || request.target().starts_with("/?")
-            || request.target() == "/"
-    );
+    let target = went.start.1.strip_prefix(base_path.trim_end_matches('/')).expect("behind the base path");
+    assert!(target.starts_with('/') && !target.contains('#'));
+    assert!(came.start.1.ends_with(target) || target.starts_with("/?") || target == "/");
+    assert_eq!(target.split_once('?').map_or(target, |(path, _)| path), request.path());
+    assert_eq!(target.split_once('?').map(|(_, query)| query), request.query());
 
     for name in ["sec-websocket-key", "sec-websocket-version"] {
         assert_eq!(went.values(name), came.values(name), "{name}");

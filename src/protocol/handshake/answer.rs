@@ -62,7 +62,7 @@ pub enum InvalidAnswer {
 ///
 /// # Errors
 /// [`InvalidAnswer`] where a client would have to fail the connection.
-pub fn answer(head: &[u8], request: &UpgradeRequest) -> Result<Answer, InvalidAnswer> {
+pub fn answer(head: &[u8], request: &UpgradeRequest<'_>) -> Result<Answer, InvalidAnswer> {
     let mut table = [EMPTY_HEADER; HEADERS_MAX];
     let mut response = httparse::Response::new(&mut table);
     match response.parse(head) {
@@ -88,7 +88,7 @@ pub fn answer(head: &[u8], request: &UpgradeRequest) -> Result<Answer, InvalidAn
     }
 }
 
-fn check_switching(headers: &[Header<'_>], request: &UpgradeRequest) -> Result<(), InvalidAnswer> {
+fn check_switching(headers: &[Header<'_>], request: &UpgradeRequest<'_>) -> Result<(), InvalidAnswer> {
     if !fields::has_token(headers, "upgrade", "websocket")
         || !fields::has_token(headers, "connection", "upgrade")
     {

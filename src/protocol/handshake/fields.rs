@@ -3,7 +3,7 @@
 use httparse::Header;
 
 /// The values of every field called `name`, in order.
-pub(super) fn values<'h>(headers: &'h [Header<'h>], name: &'h str) -> impl Iterator<Item = &'h [u8]> {
+pub(super) fn values<'f, 'h>(headers: &'f [Header<'h>], name: &'f str) -> impl Iterator<Item = &'h [u8]> {
     headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value)
 }
 
@@ -16,7 +16,7 @@ pub(super) enum Occurrence<'h> {
 }
 
 /// The field called `name`, where a second one would be ambiguous.
-pub(super) fn single<'h>(headers: &'h [Header<'h>], name: &'h str) -> Occurrence<'h> {
+pub(super) fn single<'h>(headers: &[Header<'h>], name: &str) -> Occurrence<'h> {
     let mut values = values(headers, name);
     match (values.next(), values.next()) {
         (None, _) => Occurrence::Missing,
@@ -31,7 +31,7 @@ pub(super) fn members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// The members of every field called `name`.
-pub(super) fn list<'h>(headers: &'h [Header<'h>], name: &'h str) -> impl Iterator<Item = &'h [u8]> {
+pub(super) fn list<'f, 'h>(headers: &'f [Header<'h>], name: &'f str) -> impl Iterator<Item = &'h [u8]> {
     values(headers, name).flat_map(members)
 }
 
@@ -46,12 +46,12 @@ pub(super) fn extension_name(member: &[u8]) -> &[u8] {
 }
 
 /// Fields of one connection, which a proxy does not pass on (RFC 9110 §7.6.1).
-const HOP_BY_HOP: [&str; 7] =
+pub(super) const HOP_BY_HOP: [&str; 7] =
     ["connection", "upgrade", "keep-alive", "proxy-connection", "te", "trailer", "proxy-authenticate"];
 
 /// How the names of the fields begin that a `Connection` header cannot take away, like `Host`: the handshake itself
 /// needs them on the other side.
-const HANDSHAKE_PREFIX: &str = "sec-websocket-";
+pub(super) const HANDSHAKE_PREFIX: &str = "sec-websocket-";
 
 /// Whether the field `name` ends at this proxy: hop-by-hop by nature or named in a `Connection` field.
 pub(super) fn is_hop_by_hop(headers: &[Header<'_>], name: &str) -> bool {

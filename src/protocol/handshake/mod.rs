@@ -1,19 +1,30 @@
 //! The opening handshake of both roles, by hand on httparse (RFC 6455 §4, RFC 9110, RFC 9112).
 //!
-//! [`head_len`] finds a head in the bytes that arrived, [`UpgradeRequest`] is a client's request that may be
-//! forwarded, [`Answer`] what a backend said to it, [`Refusal`] what selat itself answers instead.
+//! [`head_len`] finds a head in the bytes that arrived, [`RequestHead`] is what it asks, [`UpgradeRequest`] a
+//! client's request that may be forwarded, written for a backend by a [`Rewrite`]. [`Answer`] is what a backend said
+//! to it, [`Refusal`] or a [`FixedResponse`] what selat itself answers instead.
 
 mod accept;
 mod answer;
 mod body;
+mod edits;
 mod fields;
+mod fixed;
+mod forwarding;
 mod head;
 mod refusal;
 mod request;
+mod rewrite;
+mod target;
 
 pub use accept::Key;
 pub use answer::{Answer, InvalidAnswer, answer};
 pub use body::Body;
+pub use edits::{Facts, HeaderEdits, InvalidEdit};
+pub use fixed::{FixedResponse, InvalidFixed};
+pub use forwarding::{ForwardHeader, Forwarding, Hop, Scheme};
 pub use head::{HEADERS_MAX, HeadFault, head_len};
 pub use refusal::Refusal;
-pub use request::{UpgradeRequest, switching_protocols};
+pub use request::{RequestHead, UpgradeRequest, switching_protocols};
+pub use rewrite::Rewrite;
+pub use target::{InvalidPath, PathRewrite};

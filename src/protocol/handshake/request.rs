@@ -1,31 +1,30 @@
-//! A client's opening handshake: judged as a server, rewritten for a backend (RFC 6455 §4.2.1, RFC 9110 §7.6).
-
-use std::net::IpAddr;
+//! A client's request head: first read as HTTP, for its route, then judged as an opening handshake
+//! (RFC 9112, RFC 6455 §4.2.1). How it is written for a backend is [`super::rewrite`]'s.
 
 use httparse::{EMPTY_HEADER, Header, Status};
 
 use super::fields::{self, Occurrence};
+use super::target::Target;
 use super::{HEADERS_MAX, Key, Refusal};
 
-/// A request that may be forwarded: a valid upgrade and nothing but one.
+/// A request head as any HTTP server reads it: enough to find its route, and to give it a fixed response. It may be
+/// no handshake at all, and HTTP/1.0 without a Host, as many a health check is.
 #[derive(Debug, Clone)]
-pub struct UpgradeRequest {
-    target: String,
-    key: Key,
-    /// Header lines for the backend, without the request line and the empty line.
-    lines: Vec<u8>,
-    /// Subprotocols and extension names that the client offered.
-    protocols: Vec<Vec<u8>>,
-    extensions: Vec<Vec<u8>>,
+pub struct RequestHead<'h> {
+    method: &'h str,
+    /// 0 or 1: what follows `HTTP/1.`.
+    minor_version: u8,
+    /// `None` if it is in no form that a server must understand.
+    target: Option<Target<'h>>,
+    fields: Vec<Header<'h>>,
 }
 
-impl UpgradeRequest {
-    /// Judges a whole head, as [`super::head_len`] delimits it. `client` is the address to report to the backend,
-    /// if it has one.
+impl<'h> RequestHead<'h> {
+    /// Reads a whole head, as [`super::head_len`] delimits it.
     ///
     /// # Errors
-    /// The [`Refusal`] to answer with.
-    pub fn parse(head: &[u8], client: Option<IpAddr>) -> Result<Self, Refusal> {
+    /// The [`Refusal`] to answer with: it is not HTTP/1.x, or has too many fields.
+    pub fn parse(head: &'h [u8]) -> Result<Self, Refusal> {
         let mut table = [EMPTY_HEADER; HEADERS_MAX];
         let mut request = httparse::Request::new(&mut table);
         match request.parse(head) {
@@ -35,45 +34,156 @@ impl UpgradeRequest {
             Err(httparse::Error::Version) => return Err(Refusal::HttpVersion),
             Err(error) => return Err(Refusal::Syntax(error)),
         }
-        // §4.1 item 2: the HTTP version MUST be at least 1.1.
-        if request.version != Some(1) {
-            return Err(Refusal::HttpVersion);
-        }
-        let headers = &*request.headers;
-        let Occurrence::Once(host) = fields::single(headers, "host") else { return Err(Refusal::Host) };
-        check_upgrade(request.method, headers)?;
-        let key = check_key(headers)?;
-        let Target { authority, path } = Target::parse(request.path.unwrap_or_default())?;
-        // RFC 9112 §3.2.2: a proxy MUST ignore the received Host and replace it with the target's.
-        let host = authority.map_or(host, str::as_bytes);
         Ok(Self {
-            target: path,
-            key,
-            lines: lines_for_backend(headers, host, client),
-            protocols: fields::list(headers, "sec-websocket-protocol").map(<[u8]>::to_vec).collect(),
-            extensions: fields::list(headers, "sec-websocket-extensions")
-                .map(|member| fields::extension_name(member).to_vec())
-                .collect(),
+            method: request.method.unwrap_or_default(),
+            minor_version: request.version.unwrap_or_default(),
+            target: Target::parse(request.path.unwrap_or_default()),
+            fields: request.headers.to_vec(),
         })
     }
 
-    /// The request target: path and query.
+    /// The method, as it came: methods know upper and lower case (RFC 9110 §9.1).
     #[must_use]
-    pub fn target(&self) -> &str {
-        &self.target
+    pub fn method(&self) -> &'h str {
+        self.method
     }
 
-    /// The head to send to a backend whose URL has this base path (empty, or beginning with `/`).
+    /// The host that is asked, without its port; an IPv6 address in its brackets. As it came: to be compared in any
+    /// case. `None` where it is missing, in doubt or not text.
     #[must_use]
-    pub fn head_for(&self, base_path: &str) -> Vec<u8> {
-        let mut head = Vec::with_capacity(self.lines.len() + base_path.len() + self.target.len() + 24);
-        head.extend_from_slice(b"GET ");
-        head.extend_from_slice(base_path.trim_end_matches('/').as_bytes());
-        head.extend_from_slice(self.target.as_bytes());
-        head.extend_from_slice(b" HTTP/1.1\r\n");
-        head.extend_from_slice(&self.lines);
-        head.extend_from_slice(b"\r\n");
-        head
+    pub fn host(&self) -> Option<&'h str> {
+        let authority = std::str::from_utf8(self.authority()?).ok()?;
+        let port_at =
+            authority.rfind(':').filter(|at| !authority.get(*at..).unwrap_or_default().contains(']'));
+        Some(port_at.and_then(|at| authority.get(..at)).unwrap_or(authority))
+    }
+
+    /// The path, without its query; begins with `/`. `None` where the target is in no form that has one.
+    #[must_use]
+    pub fn path(&self) -> Option<&'h str> {
+        self.target.map(|target| target.path)
+    }
+
+    /// The query, without its `?`.
+    #[must_use]
+    pub fn query(&self) -> Option<&'h str> {
+        self.target.and_then(|target| target.query)
+    }
+
+    /// The value of the first field called `name`, in any case.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&'h [u8]> {
+        self.fields().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    /// Every field in order: its name as it came, its value without the white space around it.
+    pub(super) fn fields(&self) -> impl Iterator<Item = (&'h str, &'h [u8])> {
+        self.fields.iter().map(|field| (field.name, field.value))
+    }
+
+    /// The same for [`super::fields`].
+    pub(super) fn headers(&self) -> &[Header<'h>] {
+        &self.fields
+    }
+
+    /// Whether it may be given a response that is not a handshake's. Only for a request that no pool is to get:
+    /// [`RequestHead::upgrade`] judges those.
+    ///
+    /// # Errors
+    /// [`Refusal::Host`] or [`Refusal::Target`].
+    pub fn check_plain(&self) -> Result<(), Refusal> {
+        // RFC 9112 §3.2: a server MUST answer 400 to a request of HTTP/1.1 without Host, and to any with two.
+        match fields::single(&self.fields, "host") {
+            Occurrence::Missing if self.minor_version == 0 => {}
+            Occurrence::Once(_) => {}
+            Occurrence::Missing | Occurrence::Repeated => return Err(Refusal::Host),
+        }
+        self.target.map(|_| ()).ok_or(Refusal::Target)
+    }
+
+    /// Judges it as an opening handshake.
+    ///
+    /// # Errors
+    /// The [`Refusal`] to answer with.
+    pub fn upgrade(self) -> Result<UpgradeRequest<'h>, Refusal> {
+        // §4.1 item 2: the HTTP version MUST be at least 1.1.
+        if self.minor_version != 1 {
+            return Err(Refusal::HttpVersion);
+        }
+        let Occurrence::Once(host) = fields::single(&self.fields, "host") else { return Err(Refusal::Host) };
+        check_upgrade(self.method, &self.fields)?;
+        let key = check_key(&self.fields)?;
+        let target = self.target.ok_or(Refusal::Target)?;
+        // RFC 9112 §3.2.2: a proxy MUST ignore the received Host and replace it with the target's.
+        let host = target.authority.map_or(host, str::as_bytes);
+        Ok(UpgradeRequest { head: self, host, target, key, hidden: None })
+    }
+
+    /// Host and port, from the target or else from the only Host (RFC 9112 §3.2.2).
+    fn authority(&self) -> Option<&'h [u8]> {
+        if let Some(authority) = self.target.and_then(|target| target.authority) {
+            return Some(authority.as_bytes());
+        }
+        let mut hosts = self.fields().filter(|(name, _)| name.eq_ignore_ascii_case("host"));
+        let (_, host) = hosts.next()?;
+        hosts.next().is_none().then_some(host)
+    }
+}
+
+/// A request that may be forwarded: a valid upgrade and nothing but one.
+#[derive(Debug, Clone)]
+pub struct UpgradeRequest<'h> {
+    head: RequestHead<'h>,
+    /// The one Host for the backend, with its port.
+    host: &'h [u8],
+    target: Target<'h>,
+    key: Key,
+    /// The subprotocol that no backend may see.
+    hidden: Option<&'h [u8]>,
+}
+
+impl<'h> UpgradeRequest<'h> {
+    /// Judges a whole head, as [`super::head_len`] delimits it.
+    ///
+    /// # Errors
+    /// The [`Refusal`] to answer with.
+    pub fn parse(head: &'h [u8]) -> Result<Self, Refusal> {
+        RequestHead::parse(head)?.upgrade()
+    }
+
+    /// The head that was judged: host, path, query and fields.
+    #[must_use]
+    pub fn head(&self) -> &RequestHead<'h> {
+        &self.head
+    }
+
+    /// The path, without its query; begins with `/`.
+    #[must_use]
+    pub fn path(&self) -> &'h str {
+        self.target.path
+    }
+
+    /// The query, without its `?`.
+    #[must_use]
+    pub fn query(&self) -> Option<&'h str> {
+        self.target.query
+    }
+
+    /// The host that is asked, with its port, as it came: what a backend gets as `Host`.
+    #[must_use]
+    pub fn authority(&self) -> &'h [u8] {
+        self.host
+    }
+
+    /// The value of the first field called `name`, in any case.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&'h [u8]> {
+        self.head.header(name)
+    }
+
+    /// Every field in order: its name as it came, its value without the white space around it.
+    pub(super) fn fields(&self) -> impl Iterator<Item = (&'h str, &'h [u8])> {
+        self.head.fields()
     }
 
     /// The client's key. It goes to the backend too, so that one `Sec-WebSocket-Accept` answers both.
@@ -82,16 +192,40 @@ impl UpgradeRequest {
         &self.key
     }
 
-    /// Whether the client offered this subprotocol.
+    /// The subprotocols that the client offers, in its order of preference, less the hidden one.
+    pub fn protocols(&self) -> impl Iterator<Item = &'h [u8]> {
+        let offers = self.fields().filter(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-protocol"));
+        offers.flat_map(|(_, value)| self.shown_protocols(value))
+    }
+
+    /// The members of one `Sec-WebSocket-Protocol` field, less the hidden one.
+    pub(super) fn shown_protocols<'v>(&self, value: &'v [u8]) -> impl Iterator<Item = &'v [u8]> {
+        fields::members(value).filter(|protocol| Some(*protocol) != self.hidden)
+    }
+
+    /// Takes one subprotocol out of the offer: it carried a credential, which is not for the backend. From now on
+    /// the client has not offered it.
+    pub fn hide_protocol(&mut self, protocol: &[u8]) {
+        let offered = self.protocols().find(|offered| *offered == protocol);
+        self.hidden = offered.or(self.hidden);
+    }
+
+    /// Whether the backend was or will be offered this subprotocol.
     #[must_use]
     pub fn offers_protocol(&self, protocol: &[u8]) -> bool {
-        self.protocols.iter().any(|offered| offered == protocol)
+        self.protocols().any(|offered| offered == protocol)
     }
 
     /// Whether the client offered this extension, whatever its parameters.
     #[must_use]
     pub fn offers_extension(&self, name: &[u8]) -> bool {
-        self.extensions.iter().any(|offered| offered.eq_ignore_ascii_case(name))
+        fields::list(self.head.headers(), "sec-websocket-extensions")
+            .any(|member| fields::extension_name(member).eq_ignore_ascii_case(name))
+    }
+
+    /// Whether a subprotocol is hidden.
+    pub(super) fn hides_protocol(&self) -> bool {
+        self.hidden.is_some()
     }
 }
 
@@ -106,14 +240,14 @@ pub fn switching_protocols(key: &Key) -> Vec<u8> {
 }
 
 /// That this is an upgrade to WebSocket 13 by GET and carries nothing else.
-fn check_upgrade(method: Option<&str>, headers: &[Header<'_>]) -> Result<(), Refusal> {
+fn check_upgrade(method: &str, headers: &[Header<'_>]) -> Result<(), Refusal> {
     // §4.2.1 items 3 and 4.
     if !fields::has_token(headers, "upgrade", "websocket")
         || !fields::has_token(headers, "connection", "upgrade")
     {
         return Err(Refusal::NotAnUpgrade);
     }
-    if method != Some("GET") {
+    if method != "GET" {
         return Err(Refusal::Method);
     }
     // RFC 9112 §6.1: what follows must be frames for us and for the backend alike, or a request could hide in it.
@@ -133,65 +267,4 @@ fn check_key(headers: &[Header<'_>]) -> Result<Key, Refusal> {
         Occurrence::Once(value) => Key::from_header(value).ok_or(Refusal::Key),
         Occurrence::Missing | Occurrence::Repeated => Err(Refusal::Key),
     }
-}
-
-/// A request target in origin-form or absolute-form (RFC 9112 §3.2).
-struct Target<'t> {
-    /// Host and port, where the target names them.
-    authority: Option<&'t str>,
-    /// Path and query.
-    path: String,
-}
-
-impl<'t> Target<'t> {
-    fn parse(target: &'t str) -> Result<Self, Refusal> {
-        // RFC 6455 §3: a fragment identifier MUST NOT be used.
-        if target.contains('#') {
-            return Err(Refusal::Target);
-        }
-        if target.starts_with('/') {
-            return Ok(Self { authority: None, path: target.to_owned() });
-        }
-        // RFC 9112 §3.2.2: a server MUST accept the absolute-form.
-        let (scheme, rest) = target.split_once("://").ok_or(Refusal::Target)?;
-        let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-        let is_known = ["http", "https", "ws", "wss"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
-        // RFC 9110 §4.2.4: user information is not to be trusted in a target.
-        if !is_known || authority.is_empty() || authority.contains('@') {
-            return Err(Refusal::Target);
-        }
-        let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-        Ok(Self { authority: Some(authority), path })
-    }
-}
-
-/// The client's header lines as the backend gets them: hop-by-hop ones replaced, `X-Forwarded-*` told as nginx's
-/// `$proxy_add_x_forwarded_for`, `$scheme` and `$host` tell it, everything else as it came.
-fn lines_for_backend(headers: &[Header<'_>], host: &[u8], client: Option<IpAddr>) -> Vec<u8> {
-    let mut lines = Vec::with_capacity(1024);
-    let replaced = ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "content-length"];
-    for header in headers {
-        let is_replaced = replaced.iter().any(|name| header.name.eq_ignore_ascii_case(name));
-        if header.name.eq_ignore_ascii_case("host") {
-            fields::push(&mut lines, header.name, host);
-        } else if !is_replaced && !fields::is_hop_by_hop(headers, header.name) {
-            fields::push(&mut lines, header.name, header.value);
-        }
-    }
-    let mut hops: Vec<u8> =
-        fields::values(headers, "x-forwarded-for").collect::<Vec<_>>().join(b", ".as_slice());
-    if let Some(client) = client {
-        if !hops.is_empty() {
-            hops.extend_from_slice(b", ");
-        }
-        hops.extend_from_slice(client.to_string().as_bytes());
-    }
-    if !hops.is_empty() {
-        fields::push(&mut lines, "X-Forwarded-For", &hops);
-    }
-    fields::push(&mut lines, "X-Forwarded-Proto", b"http");
-    fields::push(&mut lines, "X-Forwarded-Host", host);
-    fields::push(&mut lines, "Upgrade", b"websocket");
-    fields::push(&mut lines, "Connection", b"Upgrade");
-    lines
 }
