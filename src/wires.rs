@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
-use crate::balance::{BackendId, ShardId, Snapshot};
+use crate::balance::{BackendId, ShardId, Snapshot, Ticket};
 use crate::config::Config;
 use crate::health::Outcome;
 use crate::routing::ListenId;
@@ -80,14 +80,7 @@ pub enum ToControl {
         sessions: Vec<(BackendId, u32)>,
     },
     /// A question of which the whole process knows the answer.
-    Ask {
-        /// Who asks.
-        shard: ShardId,
-        /// To be named in the [`ToShard::Ruling`].
-        ticket: Ticket,
-        /// What for.
-        ask: Box<Ask>,
-    },
+    Ask(Ticket, Box<Ask>),
     /// What was granted is not needed any more, or will not be waited for.
     Release(Release),
     /// The shard has ended; this is its last report.
@@ -95,10 +88,6 @@ pub enum ToControl {
     /// What the owner of the server wants; not from a shard.
     Order(Order),
 }
-
-/// A shard's number for one of its questions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Ticket(pub u64);
 
 /// Something of which the whole process has only so many.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,8 +103,8 @@ pub enum Ask {
     Backend {
         /// Which pool.
         pool: Arc<str>,
-        /// The policy's choice.
-        preferred: BackendId,
+        /// The policy's choice, if it has any.
+        preferred: Option<BackendId>,
         /// Those that have failed this session.
         tried: Vec<BackendId>,
     },
@@ -156,7 +145,7 @@ pub enum Release {
     /// A session on a backend.
     Backend(BackendId),
     /// A question that nobody waits for any more. If it was still open, its ruling is [`Ruling::Crowded`].
-    Ask(ShardId, Ticket),
+    Ask(Ticket),
 }
 
 /// From the owner of a running server to its control plane.

@@ -20,6 +20,8 @@ pub use pool::{Backend, Pool, PoolId};
 pub use route::{Route, Target};
 pub use units::{InvalidUnit, parse_bytes, parse_duration};
 
+use crate::protocol::handshake::Forwarding;
+
 /// Everything one server needs to know.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -33,6 +35,8 @@ pub struct Config {
     pub routes: Vec<Arc<Route>>,
     /// What [`Target::Pool`] means, by [`PoolId`].
     pub pools: Vec<Arc<Pool>>,
+    /// What backends are told of the client, and which proxies are believed about it.
+    pub forwarding: Forwarding,
     /// Counts of the whole process.
     pub limits: Limits,
     /// Times of the whole process.
@@ -82,6 +86,23 @@ impl Default for Timeouts {
             head: Duration::from_secs(10),
             close: Duration::from_secs(10),
             drain_window: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Config {
+    /// One listener, and these routes and pools, with nothing special about them.
+    #[must_use]
+    pub fn new(address: ListenAddress, routes: Vec<Route>, pools: Vec<Pool>) -> Self {
+        Self {
+            listeners: vec![Listen { name: "public".into(), address }],
+            cores: Cores::All,
+            placement: Placement::default(),
+            routes: routes.into_iter().map(Arc::new).collect(),
+            pools: pools.into_iter().map(Arc::new).collect(),
+            forwarding: Forwarding::default(),
+            limits: Limits::default(),
+            timeouts: Timeouts::default(),
         }
     }
 }

@@ -48,6 +48,32 @@ pub struct Backend {
 }
 
 impl Pool {
+    /// These backends, each in turn.
+    #[must_use]
+    pub fn new(name: &str, backends: Vec<Backend>) -> Self {
+        Self {
+            name: name.into(),
+            policy: Policy::default(),
+            backends,
+            health: health::Settings::default(),
+            connect: Self::CONNECT,
+            resolve_every: Self::RESOLVE_EVERY,
+        }
+    }
+
+    /// Whether a backend is chosen by the sessions of all shards.
+    #[must_use]
+    pub fn needs_counts(&self) -> bool {
+        let by_count = matches!(self.policy, Policy::LeastConnections | Policy::PowerOfTwo | Policy::Ewma);
+        by_count || self.is_limited()
+    }
+
+    /// Whether some of its backends take only so many sessions.
+    #[must_use]
+    pub fn is_limited(&self) -> bool {
+        self.backends.iter().any(|backend| backend.connections_max.is_some())
+    }
+
     /// For [`Pool::connect`].
     pub const CONNECT: Duration = Duration::from_secs(5);
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::PoolId;
+use crate::protocol::handshake::{FixedResponse, HeaderEdits, PathRewrite};
 use crate::routing::Matcher;
 use crate::session;
 
@@ -16,6 +17,12 @@ pub struct Route {
     pub matcher: Matcher,
     /// What is done with them.
     pub target: Target,
+    /// What becomes of the path on its way to a backend.
+    pub rewrite: PathRewrite,
+    /// What becomes of the request's head fields on their way to a backend.
+    pub request_headers: HeaderEdits,
+    /// What becomes of the answer's head fields on their way to the client.
+    pub response_headers: HeaderEdits,
     /// What holds for its sessions.
     pub session: session::Settings,
 }
@@ -32,4 +39,22 @@ pub enum Target {
         /// Between two messages.
         every: Duration,
     },
+    /// Answers every request with this, be it an upgrade or not.
+    Fixed(FixedResponse),
+}
+
+impl Route {
+    /// A route for every request, with nothing special about it.
+    #[must_use]
+    pub fn new(name: &str, target: Target) -> Self {
+        Self {
+            name: name.into(),
+            matcher: Matcher::default(),
+            target,
+            rewrite: PathRewrite::default(),
+            request_headers: HeaderEdits::default(),
+            response_headers: HeaderEdits::default(),
+            session: session::Settings::default(),
+        }
+    }
 }

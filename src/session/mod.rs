@@ -6,10 +6,12 @@
 
 mod half;
 mod respond;
+mod settings;
 mod tunnel;
 
 pub use respond::{Responder, Script};
-pub use tunnel::{Cause, Disposition, Flow, Timeouts, Tunnel, Why};
+pub use settings::Settings;
+pub use tunnel::{Cause, Disposition, Flow, Tunnel, Why};
 
 /// The two connections of a pool session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -8,19 +8,10 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::half::{Boundary, Half, Input, Output, Owed};
-use super::{Ending, Peer, Side};
+use super::{Ending, Peer, Settings, Side};
 use crate::protocol::Role;
 use crate::protocol::frame::{CloseCode, End, MaskKey, Rsv, Violation, close_frame};
 use crate::telemetry::Traffic;
-
-/// The times a session keeps.
-#[derive(Debug, Clone, Copy)]
-pub struct Timeouts {
-    /// From the first sign of an end to cutting what is left.
-    pub close: Duration,
-    /// Without a byte in either direction; then Close 1001.
-    pub idle: Duration,
-}
 
 /// What to do with bytes that were read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,7 +106,7 @@ enum Draining {
 pub struct Tunnel {
     client: Half,
     backend: Half,
-    timeouts: Rc<Timeouts>,
+    settings: Rc<Settings>,
     last_activity: Instant,
     drain: Draining,
     /// When what is left gets cut; set once the session has begun to end.
@@ -127,11 +118,11 @@ pub struct Tunnel {
 impl Tunnel {
     /// A tunnel between two peers that have both completed the opening handshake with these reserved bits.
     #[must_use]
-    pub fn new(rsv: Rsv, message_bytes_max: u64, timeouts: Rc<Timeouts>, now: Instant) -> Self {
+    pub fn new(rsv: Rsv, settings: Rc<Settings>, now: Instant) -> Self {
         Self {
-            client: Half::new(Role::Client, rsv, message_bytes_max),
-            backend: Half::new(Role::Server, rsv, message_bytes_max),
-            timeouts,
+            client: Half::new(Role::Client, rsv, settings.message_bytes_max),
+            backend: Half::new(Role::Server, rsv, settings.message_bytes_max),
+            settings,
             last_activity: now,
             drain: Draining::No,
             cut_at: None,
@@ -145,7 +136,7 @@ impl Tunnel {
     pub fn handle_bytes(&mut self, from: Peer, bytes: &[u8], now: Instant) -> Flow {
         self.last_activity = now;
         if self.is_half_closed() {
-            self.cut_at = Some(now + self.timeouts.close);
+            self.cut_at = Some(now + self.settings.close);
         }
         let is_open = self.half(from.other()).output == Output::Open;
         let half = self.half_mut(from);
@@ -379,7 +370,7 @@ impl Tunnel {
 
     fn begin_end(&mut self, cause: Cause, now: Instant) {
         self.cause.get_or_insert(cause);
-        self.cut_at.get_or_insert(now + self.timeouts.close);
+        self.cut_at.get_or_insert(now + self.settings.close);
     }
 
     fn drain_at(&self) -> Option<Instant> {
@@ -390,14 +381,14 @@ impl Tunnel {
     }
 
     fn idle_deadline(&self) -> Option<Instant> {
-        if self.is_ending() { None } else { self.last_activity.checked_add(self.timeouts.idle) }
+        if self.is_ending() { None } else { self.last_activity.checked_add(self.settings.idle) }
     }
 
     /// When a Close that waits for the end of a message, or for a last word, is content with the end of a frame.
     fn hurry_at(&self) -> Option<Instant> {
         let waits = |half: &Half| half.owed.is_some_and(|owed| owed.at != Boundary::Frame);
         let cut_at = self.cut_at.filter(|_| waits(&self.client) || waits(&self.backend))?;
-        cut_at.checked_sub(self.timeouts.close / 2)
+        cut_at.checked_sub(self.settings.close / 2)
     }
 
     /// Whether the client sends no more but still listens: it is served as long as its backend has something to say.

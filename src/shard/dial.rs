@@ -1,16 +1,16 @@
 //! Connects to a backend and performs its handshake.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
+use std::time::Duration;
 
 use super::Shard;
+use super::plan::{Plan, PoolState};
+use super::visitor::Visitor;
 use crate::balance::BackendId;
 use crate::health::Outcome;
 use crate::protocol::frame::Rsv;
 use crate::protocol::handshake::{
-    Answer, Body, Facts, Forwarding, HeaderEdits, Hop, PathRewrite, Rewrite, Scheme, UpgradeRequest, answer,
-    head_len,
+    Answer, Body, HeaderEdits, PathRewrite, Rewrite, UpgradeRequest, answer, head_len,
 };
 use crate::runtime::{Fault, Socket, fault};
 
@@ -43,65 +43,52 @@ pub(super) enum NotDialled {
     NoResource,
 }
 
-/// Dials `backend` for `request`, at each of its addresses in turn, until it answers or the connect timeout is over.
+/// Dials `backend` for `request` until it answers or the pool's connect timeout is over.
 ///
 /// # Cancel safety
 /// Safe: dropping it hangs up on the backend.
 pub(super) async fn dial(
     shard: &Shard,
+    pool: &PoolState,
     backend: BackendId,
     request: &UpgradeRequest<'_>,
-    peer: Option<IpAddr>,
+    visitor: &Visitor,
 ) -> Result<Dialled, NotDialled> {
-    let addresses =
-        shard.selector.borrow().view(backend).map(|view| view.addresses.clone()).unwrap_or_default();
-    let base_path = shard.config.backends.get(backend.index()).map_or("", |url| &url.base_path);
-    let hop = Hop { peer, scheme: Scheme::Http, port: None };
-    let head = request.head_for(&Rewrite {
-        base_path,
-        path: &PathRewrite::default(),
-        forwarding: &Forwarding::default(),
-        hop,
-        edits: &HeaderEdits::default(),
-        facts: &Facts::default(),
-    });
-    let at = shard.now() + shard.config.timeouts.connect;
-    let mut result = Err(NotDialled::Failed(Outcome::Refused));
-    for address in addresses {
-        result = dial_address(shard, address, &head, request, at).await;
-        if !matches!(result, Err(NotDialled::Failed(Outcome::Refused))) {
-            break;
-        }
-    }
-    result
-}
-
-/// Connects to one address and performs the handshake there.
-///
-/// # Cancel safety
-/// Safe: dropping it hangs up on the backend.
-async fn dial_address(
-    shard: &Shard,
-    address: SocketAddr,
-    head: &[u8],
-    request: &UpgradeRequest<'_>,
-    at: Instant,
-) -> Result<Dialled, NotDialled> {
-    let backend = Socket::connect(&shard.driver, address).map_err(|error| failure(&error))?;
+    // A backend that has just left the pool.
+    let Some(view) = pool.view(backend) else { return Err(NotDialled::Failed(Outcome::Refused)) };
+    let settings = pool.pool.borrow().clone();
+    let base_path = settings.backends.get(view.spec).map_or("", |backend| &backend.url.base_path);
+    let head = head(&shard.plan(), base_path, request, visitor);
+    let began = shard.now();
+    let at = began + settings.connect;
+    let socket = Socket::connect(&shard.driver, view.address).map_err(|error| failure(&error))?;
     let handshake = async {
-        backend.write_all(head).await.map_err(|error| failure(&error))?;
-        read_answer(shard, &backend, request).await
+        socket.write_all(&head).await.map_err(|error| failure(&error))?;
+        read_answer(shard, &socket, request).await
     };
     let answered = shard.driver.until(at, handshake).await;
     match answered.map_err(|_| NotDialled::Failed(Outcome::TimedOut))?? {
         Answered::Switching { head, rsv, early } => {
-            Ok(Dialled::Accepted(Handshake { backend, head, rsv, early }))
+            let took = shard.now().saturating_duration_since(began);
+            pool.selector.borrow_mut().handle_handshake(backend, took, shard.now());
+            Ok(Dialled::Accepted(Handshake { backend: socket, head, rsv, early }))
         }
         Answered::Refused { status, head, body, rest } => {
-            let response = [head, read_body(shard, &backend, body, rest).await].concat();
-            Ok(Dialled::Refused { status, response })
+            let rest = read_body(shard, &socket, body, rest, settings.connect).await;
+            Ok(Dialled::Refused { status, response: [head, rest].concat() })
         }
     }
+}
+
+/// The request as the backend gets it.
+fn head(plan: &Plan, base_path: &str, request: &UpgradeRequest<'_>, visitor: &Visitor) -> Vec<u8> {
+    let (path, edits) = match visitor.route() {
+        Some(route) => (&route.route.rewrite, &route.route.request_headers),
+        None => (&PathRewrite::default(), &HeaderEdits::default()),
+    };
+    let forwarding = &plan.config.forwarding;
+    let facts = &visitor.facts(request);
+    request.head_for(&Rewrite { base_path, path, forwarding, hop: visitor.hop(plan), edits, facts })
 }
 
 fn failure(error: &io::Error) -> NotDialled {
@@ -157,8 +144,14 @@ async fn read_answer(
 ///
 /// # Cancel safety
 /// Not safe: what was read is lost.
-async fn read_body(shard: &Shard, backend: &Socket, body: Body, mut bytes: Vec<u8>) -> Vec<u8> {
-    let at = shard.now() + shard.config.timeouts.connect;
+async fn read_body(
+    shard: &Shard,
+    backend: &Socket,
+    body: Body,
+    mut bytes: Vec<u8>,
+    timeout: Duration,
+) -> Vec<u8> {
+    let at = shard.now() + timeout;
     let whole = async {
         while body.end_in(&bytes).is_none() && bytes.len() < ANSWER_BYTES_MAX {
             if !matches!(shard.read_more(backend, &mut bytes).await, Ok(1..)) {

@@ -8,7 +8,8 @@ use std::task::Poll;
 
 use super::Shard;
 use crate::runtime::TaskId;
-use crate::wires::{Ask, Release, Ruling, Ticket, ToControl};
+use crate::balance::Ticket;
+use crate::wires::{Ask, Release, Ruling, ToControl};
 
 /// The questions that a shard has asked, and what it gives back.
 #[derive(Debug, Default)]
@@ -72,8 +73,8 @@ impl<'s> Question<'s> {
     fn put(shard: &'s Shard, ask: Ask) -> Self {
         let desk = &shard.desk;
         desk.last.set(desk.last.get() + 1);
-        let ticket = Ticket(desk.last.get());
-        let message = ToControl::Ask { shard: shard.id, ticket, ask: Box::new(ask.clone()) };
+        let ticket = Ticket { shard: shard.id, number: desk.last.get() };
+        let message = ToControl::Ask(ticket, Box::new(ask.clone()));
         // A control plane that takes no question cannot grant anything.
         let ruling = shard.control.send(message).is_err().then_some(Ruling::Crowded);
         let waiting = Waiting { ask, task: Some(shard.driver.current()), ruling };
@@ -98,7 +99,7 @@ impl Drop for Question<'_> {
             release.into_iter().for_each(|release| self.shard.release(release));
         } else if let Some(waiting) = self.shard.desk.open.borrow_mut().get_mut(&self.ticket) {
             waiting.task = None;
-            self.shard.release(Release::Ask(self.shard.id, self.ticket));
+            self.shard.release(Release::Ask(self.ticket));
         }
     }
 }

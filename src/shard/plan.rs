@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::books::{Books, RouteBooks};
 use crate::balance::{BackendId, BackendView, Selector, ShardId, Snapshot};
 use crate::config::{Config, Pool, PoolId, Route, Target};
 use crate::routing::{ListenId, Router};
@@ -22,6 +23,7 @@ pub(super) struct Plan {
 pub(super) struct RouteState {
     pub(super) route: Arc<Route>,
     pub(super) settings: Rc<session::Settings>,
+    pub(super) books: RouteBooks,
     /// Where [`Target::Pool`] leads.
     pub(super) pool: Option<Rc<PoolState>>,
 }
@@ -35,39 +37,51 @@ pub(super) struct PoolState {
 }
 
 impl Plan {
-    /// What `config` means, given the first snapshot that belongs to it. What `former` has is kept where it has not
-    /// changed.
-    pub(super) fn new(
+    /// What the first configuration means, given the first snapshot.
+    pub(super) fn first(
         config: Arc<Config>,
         snapshot: &Arc<Snapshot>,
-        former: Option<&Self>,
+        books: &mut Books,
         shard: ShardId,
         now: Instant,
     ) -> Self {
-        let former_pools = former.map_or(&[][..], |former| &former.pools);
-        let pools: Vec<_> = (0..)
-            .map(PoolId)
-            .zip(&config.pools)
-            .map(|(id, pool)| {
-                let kept = former_pools.iter().find(|kept| kept.pool.borrow().name == pool.name);
-                kept.map_or_else(
-                    || Rc::new(PoolState::new(id, pool, snapshot, shard, now)),
-                    |kept| {
-                        kept.adopt(id, pool, snapshot);
-                        kept.clone()
-                    },
-                )
-            })
-            .collect();
-        let former_routes = former.map_or(&[][..], |former| &former.routes);
+        let empty = Self { config: config.clone(), router: Router::default(), routes: Vec::new(), pools: Vec::new() };
+        empty.next(config, snapshot, books, shard, now)
+    }
+
+    /// What `config` means, given the first snapshot that belongs to it. What has not changed is kept.
+    pub(super) fn next(
+        &self,
+        config: Arc<Config>,
+        snapshot: &Arc<Snapshot>,
+        books: &mut Books,
+        shard: ShardId,
+        now: Instant,
+    ) -> Self {
+        let ids = (0..).map(PoolId);
+        let pools = ids.zip(&config.pools).map(|(id, pool)| {
+            match self.pools.iter().find(|kept| kept.pool.borrow().name == pool.name) {
+                Some(kept) => {
+                    kept.adopt(id, pool, snapshot, shard, now);
+                    kept.clone()
+                }
+                None => Rc::new(PoolState::new(id, pool, snapshot, shard, now)),
+            }
+        });
+        let pools: Vec<_> = pools.collect();
         let routes = config.routes.iter().map(|route| {
-            let state = RouteState::new(route, &pools);
-            let kept = former_routes.iter().find(|kept| kept.is_as(&state));
+            let state = RouteState::new(route, &pools, books);
+            let kept = self.routes.iter().find(|kept| kept.is_as(&state));
             kept.map_or_else(|| Rc::new(state), Rc::clone)
         });
         let routes = routes.collect();
         let router = Router::new(config.routes.iter().map(|route| &route.matcher), config.listeners.len());
         Self { config, router, routes, pools }
+    }
+
+    /// Whether a pool has this backend.
+    pub(super) fn has(&self, backend: BackendId) -> bool {
+        self.pools.iter().any(|pool| pool.view(backend).is_some())
     }
 
     /// The route for a request.
@@ -92,12 +106,13 @@ impl Plan {
 }
 
 impl RouteState {
-    fn new(route: &Arc<Route>, pools: &[Rc<PoolState>]) -> Self {
+    fn new(route: &Arc<Route>, pools: &[Rc<PoolState>], books: &mut Books) -> Self {
         let pool = match &route.target {
             Target::Pool(id) => pools.get(id.index()).cloned(),
-            Target::Echo | Target::Ticker { .. } => None,
+            Target::Echo | Target::Ticker { .. } | Target::Fixed(_) => None,
         };
-        Self { route: route.clone(), settings: Rc::new(route.session.clone()), pool }
+        let settings = Rc::new(route.session.clone());
+        Self { route: route.clone(), settings, books: books.route(&route.name), pool }
     }
 
     /// Whether a session could not tell the two apart.
@@ -113,21 +128,25 @@ impl RouteState {
 
 impl PoolState {
     fn new(id: PoolId, pool: &Arc<Pool>, snapshot: &Arc<Snapshot>, shard: ShardId, now: Instant) -> Self {
-        let selector = Selector::new(pool.policy.clone(), shard, snapshot.clone(), id.index(), now);
+        let selector = Selector::new(&pool.policy, shard, id.index(), snapshot.clone(), now);
         Self { pool: RefCell::new(pool.clone()), selector: RefCell::new(selector), id: Cell::new(id) }
     }
 
-    /// Goes on as `pool`, which has its name.
-    fn adopt(&self, id: PoolId, pool: &Arc<Pool>, snapshot: &Arc<Snapshot>) {
-        self.id.set(id);
-        self.pool.replace(pool.clone());
-        let mut selector = self.selector.borrow_mut();
-        selector.set_policy(pool.policy.clone());
-        selector.handle_snapshot(snapshot.clone(), id.index());
+    /// Goes on as `pool`, which has its name. A selector that has to be made anew knows the sessions of the old one.
+    fn adopt(&self, id: PoolId, pool: &Arc<Pool>, snapshot: &Arc<Snapshot>, shard: ShardId, now: Instant) {
+        let former = self.pool.replace(pool.clone());
+        if self.id.replace(id) == id && former.policy == pool.policy {
+            return self.handle_snapshot(snapshot);
+        }
+        let mut selector = Selector::new(&pool.policy, shard, id.index(), snapshot.clone(), now);
+        for (backend, sessions) in self.selector.borrow().sessions() {
+            (0..sessions).for_each(|_| selector.handle_opened(backend));
+        }
+        self.selector.replace(selector);
     }
 
     fn handle_snapshot(&self, snapshot: &Arc<Snapshot>) {
-        self.selector.borrow_mut().handle_snapshot(snapshot.clone(), self.id.get().index());
+        self.selector.borrow_mut().handle_snapshot(snapshot.clone());
     }
 
     /// How the control plane sees one of its backends.

@@ -2,7 +2,6 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::task::Poll;
@@ -11,8 +10,9 @@ use std::time::Instant;
 use super::Shard;
 use super::lane::Lane;
 use super::placement::Placement;
-use super::record::Ledger;
+use super::record::{Ledger, Summary};
 use super::upgrade::PoolOpening;
+use super::visitor::Visitor;
 use crate::runtime::Socket;
 use crate::session::{Ending, Peer, Tunnel};
 
@@ -33,21 +33,16 @@ pub(super) struct Pump {
 }
 
 impl Pump {
-    pub(super) fn new(
-        shard: Rc<Shard>,
-        client: Socket,
-        address: Option<SocketAddr>,
-        opening: PoolOpening,
-    ) -> Self {
+    pub(super) fn new(shard: Rc<Shard>, client: Socket, visitor: Visitor, opening: PoolOpening) -> Self {
         let now = shard.now();
-        let timeouts = shard.session_timeouts.clone();
+        let settings = visitor.route().map(|route| route.settings.clone()).unwrap_or_default();
         let mut pump = Self {
-            tunnel: Tunnel::new(opening.rsv, shard.config.limits.message_bytes_max, timeouts, now),
+            tunnel: Tunnel::new(opening.rsv, settings, now),
             client: Lane::new(client),
             backend: Lane::new(opening.backend),
             alarm: None,
             placement: opening.placement,
-            ledger: Ledger::open(&shard, address),
+            ledger: Ledger::open(&shard, visitor),
             has_faulted: false,
             shard,
         };
@@ -77,7 +72,13 @@ impl Pump {
         })
         .await;
         self.shard.driver.set_deadline(None);
-        self.ledger.close(&self.shard, &self.tunnel, self.placement.backend());
+        let summary = Summary {
+            cause: self.tunnel.cause(),
+            is_cut: self.tunnel.is_cut(),
+            from_client: self.tunnel.traffic(Peer::Client),
+            from_backend: self.tunnel.traffic(Peer::Backend),
+        };
+        self.ledger.close(&self.shard, Some(&self.placement), &summary);
     }
 
     fn fail(&mut self) -> Poll<()> {
@@ -112,7 +113,7 @@ impl Pump {
     #[inline]
     fn take_orders(&mut self, now: Instant) {
         if let Some(drain) = self.shard.drain.get().filter(|_| !self.tunnel.is_draining()) {
-            self.tunnel.handle_drain(self.shard.drain_at(drain));
+            self.tunnel.handle_drain(self.shard.drain_at(drain.window));
         }
         if self.shard.is_cut.get() {
             self.tunnel.cut(now);
@@ -164,7 +165,7 @@ impl Pump {
         let flow = self.tunnel.handle_bytes(from, bytes, now);
         let forward = bytes.get(..flow.forward).unwrap_or_default();
         if !forward.is_empty() {
-            self.ledger.count(&self.shard, from, forward.len(), flow.messages);
+            self.ledger.count(Some(&self.placement), from, forward.len(), flow.messages);
             let written = self.lane(from.other()).write(forward);
             self.note(from.other(), written, now);
         }

@@ -1,88 +1,85 @@
 //! The books of one session: counters while it lasts, one log record at its end.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::Shard;
-use crate::balance::BackendId;
-use crate::session::{Peer, Tunnel, Why};
-use crate::telemetry::Counters;
-use crate::wires::{SessionRecord, ToControl};
+use super::books::{self, RouteBooks};
+use super::placement::Placement;
+use super::visitor::Visitor;
+use crate::session::{Cause, Peer, Side};
+use crate::telemetry::{Ended, Sessions, Traffic, close_label};
+use crate::wires::{End, SessionRecord};
 
-/// When a session began, and with whom.
+/// When a session began, with whom, and where it counts.
 pub(super) struct Ledger {
-    client: Option<SocketAddr>,
+    visitor: Box<Visitor>,
+    route: Option<RouteBooks>,
     since: Instant,
 }
 
 impl Ledger {
     /// Opens the books of a session that has its 101.
-    pub(super) fn open(shard: &Shard, client: Option<SocketAddr>) -> Self {
-        shard.count(|counters| {
-            counters.sessions += 1;
-            counters.sessions_now += 1;
-        });
-        Self { client, since: shard.now() }
+    pub(super) fn open(shard: &Shard, visitor: Visitor) -> Self {
+        let route = visitor.route().map(|route| route.books.clone());
+        if let Some(route) = &route {
+            books::open(&mut route.borrow_mut().sessions);
+        }
+        Self { visitor: Box::new(visitor), route, since: shard.now() }
     }
 
-    /// Counts what was forwarded.
+    /// Counts what was forwarded, of a session on this backend if it is on one.
     #[inline]
-    pub(super) fn count(&self, shard: &Shard, from: Peer, bytes: usize, messages: u64) {
-        shard.count(|counters| match from {
-            Peer::Client => counters.from_clients.add(bytes, messages),
-            Peer::Backend => counters.from_backends.add(bytes, messages),
-        });
-    }
-
-    /// Closes the books of a pool session.
-    pub(super) fn close(&self, shard: &Shard, tunnel: &Tunnel, backend: BackendId) {
-        self.finish(
-            shard,
-            SessionRecord {
-                client: self.client_name(),
-                backend: Some(backend),
-                duration: shard.now().saturating_duration_since(self.since),
-                from_client: tunnel.traffic(Peer::Client),
-                from_backend: tunnel.traffic(Peer::Backend),
-                cause: tunnel.cause(),
-                is_cut: tunnel.is_cut(),
-            },
-        );
-    }
-
-    /// Counts how the session ended, and sends its record off to be logged.
-    pub(super) fn finish(&self, shard: &Shard, record: SessionRecord) {
-        let why = record.cause.map(|cause| cause.why);
-        let is_cut = record.is_cut;
-        shard.count(|counters| {
-            counters.sessions_now = counters.sessions_now.saturating_sub(1);
-            *ended(counters, why, is_cut) += 1;
-        });
-        // Not woken for this: the control plane looks often enough, and a shard waits for no log.
-        if shard.control.post(ToControl::Session(Box::new(record))).is_err() {
-            shard.count(|counters| counters.lines_dropped += 1);
+    pub(super) fn count(&self, placement: Option<&Placement>, from: Peer, bytes: usize, messages: u64) {
+        let count = |sessions: &mut Sessions| match from {
+            Peer::Client => sessions.from_clients.add(bytes, messages),
+            Peer::Backend => sessions.from_backends.add(bytes, messages),
+        };
+        if let Some(route) = &self.route {
+            count(&mut route.borrow_mut().sessions);
+        }
+        if let Some(placement) = placement {
+            count(&mut placement.books().counters.borrow_mut().sessions);
         }
     }
 
-    /// The client's address for the log.
-    pub(super) fn client_name(&self) -> String {
-        self.client.map_or_else(|| "unix".to_owned(), |address| address.to_string())
-    }
-
-    /// When the session began.
-    pub(super) fn since(&self) -> Instant {
-        self.since
+    /// Counts how the session ended, and sends its record off to be logged.
+    pub(super) fn close(&self, shard: &Shard, placement: Option<&Placement>, summary: &Summary) {
+        let Summary { cause, is_cut, from_client, from_backend } = *summary;
+        if let Some(route) = &self.route {
+            let mut route = route.borrow_mut();
+            books::close(&mut route.sessions);
+            *route.ended.entry(ended(cause, is_cut)).or_default() += 1;
+        }
+        if cause.is_some_and(|cause| cause.why == crate::session::Why::Fault) {
+            shard.count(|counters| counters.faults += 1);
+        }
+        shard.log(SessionRecord {
+            backend: placement.map(Placement::backend),
+            duration: shard.now().saturating_duration_since(self.since),
+            from_client,
+            from_backend,
+            ..self.visitor.record(End::Session { cause, is_cut })
+        });
     }
 }
 
-fn ended(counters: &mut Counters, why: Option<Why>, is_cut: bool) -> &mut u64 {
-    match why {
-        Some(Why::Fault) => &mut counters.faults,
-        _ if is_cut => &mut counters.ended_cut,
-        Some(Why::Closed) => &mut counters.ended_closed,
-        Some(Why::Vanished) | None => &mut counters.ended_vanished,
-        Some(Why::Violation(_)) => &mut counters.ended_violation,
-        Some(Why::Idle) => &mut counters.ended_idle,
-        Some(Why::Drained) => &mut counters.ended_drained,
+/// What a session came to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Summary {
+    pub(super) cause: Option<Cause>,
+    /// Whether a peer had to be cut off.
+    pub(super) is_cut: bool,
+    pub(super) from_client: Traffic,
+    pub(super) from_backend: Traffic,
+}
+
+/// How the end of a session is counted.
+fn ended(cause: Option<Cause>, is_cut: bool) -> Ended {
+    let code = cause.and_then(|cause| cause.code).map(|code| code.get());
+    let why = cause.map_or("cut", |cause| cause.why.name());
+    Ended {
+        side: cause.map_or(Side::Proxy, |cause| cause.side).name(),
+        code: close_label(code),
+        why: if is_cut && why != "fault" { "cut" } else { why },
     }
 }

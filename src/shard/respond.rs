@@ -1,21 +1,20 @@
 //! Serves a session that selat answers itself: echo or ticker.
 
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use super::Shard;
 use super::lane::Lane;
-use super::record::Ledger;
+use super::record::{Ledger, Summary};
 use super::upgrade::RespondOpening;
+use super::visitor::Visitor;
 use crate::config::Target;
 use crate::protocol::frame::{CloseCode, Header, Opcode};
 use crate::runtime::Socket;
-use crate::session::{Cause, Disposition, Peer, Responder, Script, Side, Why};
+use crate::session::{Cause, Disposition, Peer, Responder, Script, Settings, Side, Why};
 use crate::telemetry::Traffic;
-use crate::wires::SessionRecord;
 
 /// Reads before other sessions get their turn.
 const TURN_READS: usize = 4;
@@ -29,6 +28,7 @@ struct Respond {
     ticks: u64,
     last_activity: Instant,
     ledger: Ledger,
+    settings: Rc<Settings>,
     received: Traffic,
     sent: Traffic,
     cause: Option<Cause>,
@@ -41,21 +41,23 @@ struct Respond {
 pub(super) async fn run(
     shard: Rc<Shard>,
     client: Socket,
-    address: Option<SocketAddr>,
+    visitor: Visitor,
     opening: RespondOpening,
 ) {
     let now = shard.now();
-    let (script, tick) = match opening.target {
+    let Some(route) = visitor.route().cloned() else { return };
+    let (script, tick) = match route.route.target {
         Target::Ticker { every } => (Script::Listen, Some((now, every))),
-        Target::Echo | Target::Pool => (Script::Echo, None),
+        Target::Echo | Target::Pool(_) | Target::Fixed(_) => (Script::Echo, None),
     };
     let mut session = Respond {
         client: Lane::new(client),
-        responder: Responder::new(script, shard.config.limits.message_bytes_max),
+        responder: Responder::new(script, route.settings.message_bytes_max),
         tick,
         ticks: 0,
         last_activity: now,
-        ledger: Ledger::open(&shard, address),
+        ledger: Ledger::open(&shard, visitor),
+        settings: route.settings.clone(),
         received: Traffic::default(),
         sent: Traffic::default(),
         cause: None,
@@ -104,7 +106,7 @@ impl Respond {
         let flow = self.responder.handle_bytes(bytes, &mut answer);
         self.client.kept.extend_from_slice(flow.rest(bytes));
         self.received.add(flow.forward, flow.messages);
-        self.ledger.count(&self.shard, Peer::Client, flow.forward, flow.messages);
+        self.ledger.count(None, Peer::Client, flow.forward, flow.messages);
         self.send(&answer, if self.tick.is_none() { flow.messages } else { 0 });
         if self.responder.is_over() {
             self.note(Side::Client, Why::Closed, None);
@@ -113,7 +115,7 @@ impl Respond {
 
     fn send(&mut self, bytes: &[u8], messages: u64) {
         self.sent.add(bytes.len(), messages);
-        self.ledger.count(&self.shard, Peer::Backend, bytes.len(), messages);
+        self.ledger.count(None, Peer::Backend, bytes.len(), messages);
         if self.client.write(bytes).is_err() {
             self.note(Side::Client, Why::Vanished, None);
             self.client.settle(Disposition::Abandon);
@@ -159,11 +161,11 @@ impl Respond {
     }
 
     fn idle_at(&self) -> Option<Instant> {
-        self.last_activity.checked_add(self.shard.config.timeouts.idle)
+        self.last_activity.checked_add(self.settings.idle)
     }
 
     fn close_at(&self) -> Option<Instant> {
-        self.last_activity.checked_add(self.shard.config.timeouts.close)
+        self.last_activity.checked_add(self.settings.close)
     }
 
     fn note(&mut self, side: Side, why: Why, code: Option<CloseCode>) {
@@ -176,15 +178,12 @@ impl Respond {
     }
 
     fn finish(self) {
-        let record = SessionRecord {
-            client: self.ledger.client_name(),
-            backend: None,
-            duration: self.shard.now().saturating_duration_since(self.ledger.since()),
-            from_client: self.received,
-            from_backend: self.sent,
+        let summary = Summary {
             cause: self.cause,
             is_cut: self.cause.is_none(),
+            from_client: self.received,
+            from_backend: self.sent,
         };
-        self.ledger.finish(&self.shard, record);
+        self.ledger.close(&self.shard, None, &summary);
     }
 }

@@ -1,27 +1,23 @@
 //! The opening handshake with a client: its request, a backend's answer, and only then its 101.
 
 use std::future::{Future, poll_fn};
-use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
 use super::Shard;
-use super::dial::{Dialled, Handshake, NotDialled, dial};
+use super::books::refused;
+use super::place::{Placed, place};
 use super::placement::Placement;
-use crate::balance::BackendId;
+use super::visitor::Visitor;
 use crate::config::Target;
-use crate::health::Outcome;
 use crate::protocol::frame::Rsv;
-use crate::protocol::handshake::{Refusal, UpgradeRequest, head_len, switching_protocols};
+use crate::protocol::handshake::{FixedResponse, Refusal, RequestHead, UpgradeRequest, head_len, switching_protocols};
 use crate::runtime::Socket;
-use crate::wires::ToControl;
+use crate::telemetry::Refused;
 
 /// Bytes of a request head; beyond: 431. Bounds what a client can make us hold before it is admitted.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
-
-/// Backends tried for one session. More would keep a client waiting for an answer that will not come.
-const DIALS_MAX: usize = 5;
 
 /// A client that has its 101.
 pub(super) enum Opened {
@@ -41,7 +37,6 @@ pub(super) struct PoolOpening {
 
 /// What a session that selat answers itself begins with.
 pub(super) struct RespondOpening {
-    pub(super) target: Target,
     pub(super) early: Vec<u8>,
 }
 
@@ -49,16 +44,13 @@ pub(super) struct RespondOpening {
 pub(super) enum Unopened {
     /// It left before it could be answered.
     Gone,
-    Refused(Refusal),
-    RefusedByBackend {
-        status: u16,
-        response: Vec<u8>,
-    },
+    /// It gets this response instead.
+    Refused { refused: Refused, response: Vec<u8> },
 }
 
 impl From<Refusal> for Unopened {
     fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
+        Self::Refused { refused: refused(refusal), response: refusal.response() }
     }
 }
 
@@ -69,17 +61,23 @@ impl From<Refusal> for Unopened {
 pub(super) async fn upgrade(
     shard: &Rc<Shard>,
     client: &Socket,
-    address: Option<SocketAddr>,
+    visitor: &mut Visitor,
 ) -> Result<Opened, Unopened> {
-    let peer = address.map(|address| address.ip());
-    let at = shard.now() + shard.config.timeouts.head;
+    let plan = shard.plan();
+    let at = shard.now() + plan.config.timeouts.head;
     let head = shard.driver.until(at, read_head(shard, client)).await;
     let (head, early) = head.map_err(|_| Refusal::HeadTimeout)??;
-    let request = UpgradeRequest::parse(&head)?;
-    match shard.config.route(request.path()).ok_or(Refusal::RouteUnknown)? {
-        Target::Pool => {
-            let Placed { handshake, placement } = place(shard, client, &request, peer).await?;
-            greet(client, &handshake.head).await?;
+    let head = RequestHead::parse(&head)?;
+    let Some(route) = visitor.take_route(&plan, &head) else {
+        head.check_plain()?;
+        return Err(Refusal::RouteUnknown.into());
+    };
+    match &route.route.target {
+        Target::Fixed(response) => Err(fixed(response, &head)?),
+        Target::Pool(_) => {
+            let request = head.upgrade()?;
+            let Placed { handshake, placement } = place(shard, client, &request, visitor).await?;
+            greet(client, visitor, handshake.head, &request).await?;
             Ok(Opened::Pool(PoolOpening {
                 backend: handshake.backend,
                 placement,
@@ -88,19 +86,35 @@ pub(super) async fn upgrade(
                 early_from_backend: handshake.early,
             }))
         }
-        target @ (Target::Echo | Target::Ticker { .. }) => {
-            greet(client, &switching_protocols(request.key())).await?;
-            Ok(Opened::Respond(RespondOpening { target, early }))
+        Target::Echo | Target::Ticker { .. } => {
+            let request = head.upgrade()?;
+            greet(client, visitor, switching_protocols(request.key()), &request).await?;
+            Ok(Opened::Respond(RespondOpening { early }))
         }
     }
+}
+
+/// What a route with a fixed response says.
+fn fixed(response: &FixedResponse, head: &RequestHead<'_>) -> Result<Unopened, Refusal> {
+    head.check_plain()?;
+    let refused = Refused { status: response.http_status(), reason: "fixed_response" };
+    Ok(Unopened::Refused { refused, response: response.response_to(head) })
 }
 
 /// Sends the client its 101.
 ///
 /// # Cancel safety
 /// Not safe: part of the head may have left.
-async fn greet(client: &Socket, head: &[u8]) -> Result<(), Unopened> {
-    client.write_all(head).await.map_err(|_| Unopened::Gone)
+async fn greet(
+    client: &Socket,
+    visitor: &Visitor,
+    mut head: Vec<u8>,
+    request: &UpgradeRequest<'_>,
+) -> Result<(), Unopened> {
+    if let Some(route) = visitor.route() {
+        route.route.response_headers.apply(&mut head, &visitor.facts(request));
+    }
+    client.write_all(&head).await.map_err(|_| Unopened::Gone)
 }
 
 /// Reads a whole request head, and what came behind it.
@@ -137,63 +151,4 @@ async fn read_more(shard: &Shard, client: &Socket, head: &mut Vec<u8>) -> Result
         Poll::Ready(Ok(_)) => Poll::Ready(Ok(())),
     })
     .await
-}
-
-/// A backend that has answered 101, and the client's place on it.
-struct Placed {
-    handshake: Handshake,
-    placement: Placement,
-}
-
-/// Finds a backend that accepts the request, passing over those that fail.
-///
-/// # Cancel safety
-/// Safe: dropping it hangs up on the backend and gives the place back.
-async fn place(
-    shard: &Rc<Shard>,
-    client: &Socket,
-    request: &UpgradeRequest<'_>,
-    peer: Option<IpAddr>,
-) -> Result<Placed, Unopened> {
-    let mut tried: Vec<BackendId> = Vec::new();
-    let mut refusal = Refusal::NoBackend;
-    while tried.len() < DIALS_MAX {
-        if client.is_hung_up() {
-            return Err(Unopened::Gone);
-        }
-        let Some(backend) = shard.selector.borrow_mut().pick(&tried, shard.now()) else { break };
-        let placement = Placement::take(shard, backend);
-        let dialled = dial(shard, backend, request, peer).await;
-        note(shard, backend, &dialled);
-        match dialled {
-            Ok(Dialled::Accepted(handshake)) => return Ok(Placed { handshake, placement }),
-            Ok(Dialled::Refused { status, response }) => {
-                return Err(Unopened::RefusedByBackend { status, response });
-            }
-            Err(NotDialled::Failed(Outcome::TimedOut)) => refusal = Refusal::BackendTimeout,
-            Err(NotDialled::Failed(_)) => refusal = Refusal::BackendFailed,
-            Err(NotDialled::NoResource) => return Err(Refusal::Full.into()),
-        }
-        tried.push(backend);
-    }
-    Err(refusal.into())
-}
-
-/// Counts a dial, keeps this shard off a backend that failed it, and tells the control plane.
-fn note(shard: &Shard, backend: BackendId, dialled: &Result<Dialled, NotDialled>) {
-    let outcome = match dialled {
-        Ok(_) => Outcome::Answered,
-        Err(NotDialled::Failed(outcome)) => *outcome,
-        Err(NotDialled::NoResource) => return,
-    };
-    if outcome == Outcome::Answered {
-        shard.count(|counters| counters.dials += 1);
-        // Good news can wait until the control plane looks for itself; if its box is full it does not need them.
-        let _ = shard.control.post(ToControl::Dialled { backend, outcome });
-    } else {
-        shard.count(|counters| counters.dials_failed += 1);
-        shard.selector.borrow_mut().handle_failure(backend, shard.now());
-        // Should it not get through, the next failure will.
-        let _ = shard.control.send(ToControl::Dialled { backend, outcome });
-    }
 }

@@ -1,0 +1,151 @@
+//! Finds a backend for a client: choose, ask for a seat where seats are few, dial, and choose again if that fails.
+
+use std::future::{Future, poll_fn};
+use std::net::IpAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use super::Shard;
+use super::dial::{Dialled, Handshake, NotDialled, dial};
+use super::permit::{self, Permit};
+use super::placement::Placement;
+use super::plan::PoolState;
+use super::upgrade::Unopened;
+use super::visitor::Visitor;
+use crate::balance::{BackendId, HashBy, Policy};
+use crate::health::Outcome;
+use crate::protocol::handshake::{Refusal, UpgradeRequest};
+use crate::runtime::Socket;
+use crate::telemetry::Refused;
+use crate::wires::{Ask, Ruling, ToControl};
+
+/// Backends tried for one session. More would keep a client waiting for an answer that will not come.
+const DIALS_MAX: usize = 5;
+
+/// A backend that has answered 101, and the client's place on it.
+pub(super) struct Placed {
+    pub(super) handshake: Handshake,
+    pub(super) placement: Placement,
+}
+
+/// Finds a backend that accepts the request, passing over those that fail.
+///
+/// # Cancel safety
+/// Safe: dropping it hangs up on the backend and gives the place back.
+pub(super) async fn place(
+    shard: &Rc<Shard>,
+    client: &Socket,
+    request: &UpgradeRequest<'_>,
+    visitor: &Visitor,
+) -> Result<Placed, Unopened> {
+    let Some(pool) = visitor.route().and_then(|route| route.pool.clone()) else {
+        return Err(Refusal::NoBackend.into());
+    };
+    let key = hash_key(&pool.pool.borrow().policy, request, visitor);
+    let mut tried: Vec<BackendId> = Vec::new();
+    let mut refusal = Refusal::NoBackend;
+    while tried.len() < DIALS_MAX {
+        if client.is_hung_up() {
+            return Err(Unopened::Gone);
+        }
+        let picked = pool.selector.borrow_mut().pick(&tried, key.as_deref(), shard.random(), shard.now());
+        let Some(Seat { backend, permit }) = seat(shard, client, &pool, picked, &tried).await? else { break };
+        let mut placement = Placement::take(shard, &pool, backend, permit);
+        let dialled = dial(shard, &pool, backend, request, visitor).await;
+        note(shard, &pool, &placement, &dialled);
+        match dialled {
+            Ok(Dialled::Accepted(handshake)) => {
+                placement.open();
+                return Ok(Placed { handshake, placement });
+            }
+            Ok(Dialled::Refused { status, response }) => {
+                let refused = Refused { status, reason: "backend_refused" };
+                return Err(Unopened::Refused { refused, response });
+            }
+            Err(NotDialled::Failed(Outcome::TimedOut)) => refusal = Refusal::BackendTimeout,
+            Err(NotDialled::Failed(_)) => refusal = Refusal::BackendFailed,
+            Err(NotDialled::NoResource) => return Err(Refusal::Full.into()),
+        }
+        tried.push(backend);
+    }
+    Err(refusal.into())
+}
+
+/// A backend that may be dialled for a session.
+struct Seat {
+    backend: BackendId,
+    /// Where the backend takes only so many.
+    permit: Option<Permit>,
+}
+
+/// Takes a seat on the backend that was picked, or waits for one where seats are few; `None` if there is nothing to
+/// try.
+///
+/// # Cancel safety
+/// Safe: a seat that was granted meanwhile is given back.
+async fn seat(
+    shard: &Rc<Shard>,
+    client: &Socket,
+    pool: &PoolState,
+    picked: Option<BackendId>,
+    tried: &[BackendId],
+) -> Result<Option<Seat>, Unopened> {
+    let name = {
+        let pool = pool.pool.borrow();
+        if !pool.is_limited() {
+            return Ok(picked.map(|backend| Seat { backend, permit: None }));
+        }
+        pool.name.clone()
+    };
+    let ask = Ask::Backend { pool: name, preferred: picked, tried: tried.to_vec() };
+    let mut answer = pin!(permit::ask(shard, ask));
+    let (ruling, permit) = poll_fn(|context| match answer.as_mut().poll(context) {
+        Poll::Ready(answer) => Poll::Ready(Ok(answer)),
+        Poll::Pending if shard.is_draining() => Poll::Ready(Err(Refusal::Draining.into())),
+        Poll::Pending if client.is_hung_up() => Poll::Ready(Err(Unopened::Gone)),
+        Poll::Pending => Poll::Pending,
+    })
+    .await?;
+    match ruling {
+        Ruling::Placed(backend) => Ok(Some(Seat { backend, permit: Some(permit) })),
+        Ruling::Crowded if tried.is_empty() => Err(Refusal::Crowded.into()),
+        Ruling::Admitted | Ruling::Denied(_) | Ruling::Crowded => Ok(None),
+    }
+}
+
+/// What [`Policy::Hash`] goes by, if the request has it. Of what stands there twice, nothing.
+fn hash_key(policy: &Policy, request: &UpgradeRequest<'_>, visitor: &Visitor) -> Option<Vec<u8>> {
+    let Policy::Hash(by) = policy else { return None };
+    match by {
+        HashBy::Ip => visitor.client().map(|client| match client {
+            IpAddr::V4(address) => address.octets().to_vec(),
+            IpAddr::V6(address) => address.octets().to_vec(),
+        }),
+        HashBy::Header(name) => request.header(name).map(<[u8]>::to_vec),
+        HashBy::Cookie(name) => once(request.cookie(name)).map(<[u8]>::to_vec),
+        HashBy::Query(name) => once(request.query_parameter(name)).map(|value| value.as_bytes().to_vec()),
+        HashBy::Path => Some(request.path().as_bytes().to_vec()),
+    }
+}
+
+/// Counts a dial, keeps this shard off a backend that failed it, and tells the control plane.
+fn note(shard: &Shard, pool: &PoolState, placement: &Placement, dialled: &Result<Dialled, NotDialled>) {
+    let backend = placement.backend();
+    let outcome = match dialled {
+        Ok(_) => Outcome::Answered,
+        Err(NotDialled::Failed(outcome)) => *outcome,
+        Err(NotDialled::NoResource) => return,
+    };
+    *placement.books().counters.borrow_mut().dials.entry(outcome.name()).or_default() += 1;
+    if outcome == Outcome::Answered {
+        shard.count(|counters| counters.dials += 1);
+        // Good news can wait until the control plane looks for itself; if its box is full it does not need them.
+        let _ = shard.control.post(ToControl::Dialled { backend, outcome });
+    } else {
+        shard.count(|counters| counters.dials_failed += 1);
+        pool.selector.borrow_mut().handle_failure(backend, shard.now());
+        // Should it not get through, the next failure will.
+        let _ = shard.control.send(ToControl::Dialled { backend, outcome });
+    }
+}

@@ -1,0 +1,109 @@
+//! Who has connected, and what is known of them: more with every step of the handshake.
+
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::Shard;
+use super::plan::{Plan, RouteState};
+use crate::protocol::handshake::{Facts, Forwarding, Hop, RequestHead, Scheme, UpgradeRequest};
+use crate::routing::ListenId;
+use crate::telemetry::{Refused, Traffic};
+use crate::wires::{End, SessionRecord, ToControl};
+
+/// Bytes of a path in the log; what is longer is cut.
+const PATH_BYTES_MAX: usize = 256;
+
+/// A client on its way to a session.
+pub(super) struct Visitor {
+    listener: ListenId,
+    /// Who is at the other end of the connection; `None` for a client of a Unix socket.
+    peer: Option<SocketAddr>,
+    /// The client, as trusted proxies tell; else the peer.
+    client: Option<IpAddr>,
+    route: Option<Rc<RouteState>>,
+    path: String,
+}
+
+impl Visitor {
+    pub(super) fn new(peer: Option<SocketAddr>, listener: ListenId) -> Self {
+        Self { listener, peer, client: peer.map(|peer| peer.ip()), route: None, path: String::new() }
+    }
+
+    /// Finds the route for this head, and who really sent it. A target that is no path takes a route for every path,
+    /// for its upgrade to be judged there.
+    pub(super) fn take_route(&mut self, plan: &Plan, head: &RequestHead<'_>) -> Option<Rc<RouteState>> {
+        let path = head.path().unwrap_or_default();
+        let shown = path.floor_char_boundary(PATH_BYTES_MAX);
+        path.get(..shown).unwrap_or_default().clone_into(&mut self.path);
+        self.client = self.peer.map(|peer| plan.config.forwarding.real_client(peer.ip(), head));
+        self.route = plan.route(self.listener, head.host().unwrap_or_default(), path);
+        self.route.clone()
+    }
+
+    pub(super) fn route(&self) -> Option<&Rc<RouteState>> {
+        self.route.as_ref()
+    }
+
+    /// The client's address, for limits and hashing.
+    pub(super) fn client(&self) -> Option<IpAddr> {
+        self.client
+    }
+
+    /// What headers may tell of it.
+    pub(super) fn facts<'f>(&'f self, request: &'f UpgradeRequest<'_>) -> Facts<'f> {
+        Facts {
+            client: self.client,
+            host: request.authority(),
+            path: request.path(),
+            route: self.route.as_ref().map_or("", |route| &route.route.name),
+            identity: None,
+        }
+    }
+
+    /// How the request reached us.
+    pub(super) fn hop(&self, plan: &Plan) -> Hop {
+        let port = plan.config.listeners.get(self.listener.index()).and_then(|listen| listen.address.port());
+        Hop { peer: self.peer.map(|peer| peer.ip()), scheme: Scheme::Http, port }
+    }
+
+    /// The client's address for the log.
+    fn name(&self) -> String {
+        match (self.peer, self.client) {
+            (Some(peer), Some(client)) if peer.ip() == client => peer.to_string(),
+            (_, Some(client)) => client.to_string(),
+            (_, None) => "unix".to_owned(),
+        }
+    }
+
+    /// The beginning of its line in the log.
+    pub(super) fn record(&self, end: End) -> SessionRecord {
+        SessionRecord {
+            client: self.name(),
+            route: self.route.as_ref().map(|route| route.route.name.clone()),
+            path: self.path.clone(),
+            identity: None,
+            backend: None,
+            end,
+            duration: Duration::ZERO,
+            from_client: Traffic::default(),
+            from_backend: Traffic::default(),
+        }
+    }
+
+    /// Counts that it got no session, and has it logged.
+    pub(super) fn record_refusal(&self, shard: &Shard, refused: Refused) {
+        shard.count_refusal(refused, self.route.as_ref().map(|route| &route.books));
+        shard.log(self.record(End::Refused(refused)));
+    }
+}
+
+impl Shard {
+    /// Sends a record off to be logged. The control plane is not woken for it: it looks often enough, and a shard
+    /// waits for no log.
+    pub(super) fn log(&self, record: SessionRecord) {
+        if self.control.post(ToControl::Session(Box::new(record))).is_err() {
+            self.count(|counters| counters.lines_dropped += 1);
+        }
+    }
+}
