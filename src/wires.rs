@@ -45,12 +45,12 @@ pub enum ToControl {
     Session(Box<SessionRecord>),
     /// What the shard has counted, as asked for.
     Report(Box<Report>),
-    /// The shard's sessions on each backend, by [`BackendId`], having changed.
+    /// The shard's sessions, having changed; backends without are left out.
     Sessions {
         /// Whose.
         shard: ShardId,
         /// How many.
-        counts: Vec<u32>,
+        counts: Vec<(BackendId, u32)>,
     },
     /// The shard has ended; this is its last report.
     Ended(Box<Report>),

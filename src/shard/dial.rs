@@ -40,7 +40,7 @@ pub(super) enum NotDialled {
     NoResource,
 }
 
-/// Dials `backend` for `request`, at each of its addresses in turn, until it answers or the connect timeout is over.
+/// Dials `backend` for `request`, until it answers or the connect timeout is over.
 ///
 /// # Cancel safety
 /// Safe: dropping it hangs up on the backend.
@@ -49,19 +49,13 @@ pub(super) async fn dial(
     backend: BackendId,
     request: &UpgradeRequest,
 ) -> Result<Dialled, NotDialled> {
-    let addresses =
-        shard.selector.borrow().view(backend).map(|view| view.addresses.clone()).unwrap_or_default();
-    let base_path = shard.config.backends.get(backend.index()).map_or("", |url| &url.base_path);
+    let place = shard.selector.borrow().view(backend).map(|view| (view.address, view.spec));
+    // Gone since it was chosen, which cannot be: nothing is awaited in between.
+    let (address, spec) = place.ok_or(NotDialled::Failed(Outcome::Refused))?;
+    let base_path = shard.config.backends.get(spec).map_or("", |url| &url.base_path);
     let head = request.head_for(base_path);
     let at = shard.now() + shard.config.timeouts.connect;
-    let mut result = Err(NotDialled::Failed(Outcome::Refused));
-    for address in addresses {
-        result = dial_address(shard, address, &head, request, at).await;
-        if !matches!(result, Err(NotDialled::Failed(Outcome::Refused))) {
-            break;
-        }
-    }
-    result
+    dial_address(shard, address, &head, request, at).await
 }
 
 /// Connects to one address and performs the handshake there.

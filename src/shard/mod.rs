@@ -36,6 +36,9 @@ use crate::wires::{Drain, Report, ToControl, ToShard};
 /// Bytes read at once. Measured: 16 KiB messages cost 40 % less with 128–256 KiB than with 64.
 const SCRATCH_BYTES: usize = 256 * 1024;
 
+/// The index of the only pool there is.
+const POOL: usize = 0;
+
 /// What a shard is given at its start.
 pub struct Setup {
     /// Its place in the server.
@@ -116,7 +119,7 @@ impl Shard {
         Self {
             id,
             scratch: RefCell::new(vec![0; SCRATCH_BYTES + Scanner::KEEP_BYTES_MAX]),
-            selector: RefCell::new(Selector::new(config.policy, id, snapshot, driver.now())),
+            selector: RefCell::new(Selector::new(&config.policy, id, POOL, snapshot, driver.now())),
             counters: RefCell::new(Counters::default()),
             control,
             session_timeouts: Rc::new(timeouts),

@@ -156,7 +156,9 @@ async fn place(shard: &Rc<Shard>, client: &Socket, request: &UpgradeRequest) -> 
         if client.is_hung_up() {
             return Err(Unopened::Gone);
         }
-        let Some(backend) = shard.selector.borrow_mut().pick(&tried, shard.now()) else { break };
+        let random = shard.random.borrow_mut().u64(..);
+        let picked = shard.selector.borrow_mut().pick(&tried, None, random, shard.now());
+        let Some(backend) = picked else { break };
         let placement = Placement::take(shard, backend);
         let dialled = dial(shard, backend, request).await;
         note(shard, backend, &dialled);
