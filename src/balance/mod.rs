@@ -1,9 +1,21 @@
-//! Which backend a new session goes to: snapshots of their health, policies, one shard's view of both.
+//! Which backend a new session goes to: snapshots of their health, policies, one shard's view of both, and the
+//! process-wide [`Arbiter`] for pools whose backends have a limit.
 //!
-//! Pure: [`Selector`] is given `now`; what it learns comes in as snapshots and dial outcomes.
+//! Pure: [`Selector`] and [`Arbiter`] are given `now` and random numbers; what they learn comes in as snapshots
+//! and outcomes.
 
+mod arbiter;
+mod ewma;
+mod policy;
+mod ranking;
+mod rendezvous;
+mod roster;
+mod sampling;
 mod selector;
 mod snapshot;
+mod turns;
 
-pub use selector::{Policy, Selector};
-pub use snapshot::{BackendId, BackendView, Epoch, ShardId, Snapshot};
+pub use arbiter::{Arbiter, Decision, Queue, Ticket};
+pub use policy::{HashBy, Policy};
+pub use selector::Selector;
+pub use snapshot::{BackendId, BackendState, BackendView, Epoch, PoolView, ShardId, Snapshot, Weight};

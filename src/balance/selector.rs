@@ -1,9 +1,14 @@
-//! One shard's choice of backend: its snapshot, its own sessions and what it saw itself.
+//! One shard's choice of backend in one pool: its snapshot, its own sessions and what it saw itself.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{BackendId, BackendView, ShardId, Snapshot};
+use super::ranking::Ranking;
+use super::rendezvous::Rendezvous;
+use super::roster::{Roster, Slot};
+use super::sampling::{Criterion, Sampling};
+use super::turns::Turns;
+use super::{BackendId, BackendView, Policy, PoolView, ShardId, Snapshot};
 
 /// How long a shard avoids a backend that failed it, without waiting for the control plane's word.
 const LOCAL_EJECTION: Duration = Duration::from_secs(1);
@@ -12,123 +17,176 @@ const LOCAL_EJECTION: Duration = Duration::from_secs(1);
 /// attempt (and 502 or 504), above it a quick 503: a dead pool is found alive soon, but not stormed.
 const DESPERATE_PER_SECOND: u32 = 10;
 
-/// How a backend is chosen among those that are up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Policy {
-    /// Each in turn.
-    #[default]
-    RoundRobin,
-    /// The one with the fewest sessions, over all shards; in turn among equals.
-    LeastConnections,
-}
-
-/// What a shard knows of one backend beyond the snapshot.
-#[derive(Debug, Clone, Copy, Default)]
-struct Local {
-    sessions: u32,
-    avoid_until: Option<Instant>,
-}
-
-/// Chooses backends for one shard.
+/// Chooses backends of one pool for one shard.
 #[derive(Debug)]
 pub struct Selector {
-    policy: Policy,
-    shard: ShardId,
+    pool: usize,
     snapshot: Arc<Snapshot>,
-    local: Vec<Local>,
-    cursor: usize,
+    roster: Roster,
+    method: Method,
     desperate: Allowance,
+    /// Whose turn it is in desperation.
+    desperate_next: usize,
+}
+
+/// A policy, with the index that makes its choices quick.
+#[derive(Debug)]
+enum Method {
+    Turns(Turns),
+    Ranking(Ranking),
+    Sampling(Sampling),
+    /// And how sessions without a key are placed.
+    Hash(Rendezvous, Turns),
 }
 
 impl Selector {
-    /// A selector for `shard`, whose turn begins at another backend than its neighbours'.
+    /// A selector for the pool of this index in the configuration, on `shard`, whose turn begins at another
+    /// backend than its neighbours'.
     #[must_use]
-    pub fn new(policy: Policy, shard: ShardId, snapshot: Arc<Snapshot>, now: Instant) -> Self {
-        let local = vec![Local::default(); snapshot.backends.len()];
-        let desperate = Allowance::new(DESPERATE_PER_SECOND, now);
-        Self { policy, shard, snapshot, local, cursor: shard.index(), desperate }
+    pub fn new(policy: &Policy, shard: ShardId, pool: usize, snapshot: Arc<Snapshot>, now: Instant) -> Self {
+        let method = match policy {
+            Policy::RoundRobin | Policy::Weighted => Method::Turns(Turns::default()),
+            Policy::LeastConnections => Method::Ranking(Ranking::default()),
+            Policy::PowerOfTwo => Method::Sampling(Sampling::new(Criterion::Load)),
+            Policy::Ewma => Method::Sampling(Sampling::new(Criterion::Handshakes)),
+            Policy::Hash(_) => Method::Hash(Rendezvous::default(), Turns::default()),
+        };
+        let mut selector = Self {
+            pool,
+            snapshot,
+            roster: Roster::new(shard),
+            method,
+            desperate: Allowance::new(DESPERATE_PER_SECOND, now),
+            desperate_next: shard.index(),
+        };
+        selector.update();
+        selector
     }
 
-    /// Takes a newer snapshot; an older one is ignored.
+    /// Takes a newer snapshot; an older one is ignored. What this shard knows of a backend stays with its id,
+    /// wherever the snapshot has it now.
     pub fn handle_snapshot(&mut self, snapshot: Arc<Snapshot>) {
         if snapshot.epoch > self.snapshot.epoch {
             self.snapshot = snapshot;
+            self.update();
         }
     }
 
-    /// A dial failed in a way that the next one would too.
+    /// A dial failed in a way that the next one would too: the backend is avoided for a second.
     pub fn handle_failure(&mut self, backend: BackendId, now: Instant) {
-        if let Some(local) = self.local.get_mut(backend.index()) {
-            local.avoid_until = Some(now + LOCAL_EJECTION);
-        }
+        self.roster.handle_failure(backend, now + LOCAL_EJECTION);
+    }
+
+    /// A backend took this long from the dial to the end of its handshake.
+    pub fn handle_handshake(&mut self, backend: BackendId, took: Duration, now: Instant) {
+        self.roster.handle_handshake(backend, took, now);
     }
 
     /// A session was placed on `backend`: counted from the choice on, so that a burst spreads.
     pub fn handle_opened(&mut self, backend: BackendId) {
-        if let Some(local) = self.local.get_mut(backend.index()) {
-            local.sessions += 1;
+        self.roster.handle_opened(backend);
+        let Some(index) = self.roster.index(backend) else { return };
+        if let Method::Ranking(ranking) = &mut self.method {
+            ranking.end_turn(&mut self.roster, index);
         }
+        self.method.refresh(&mut self.roster, index);
     }
 
     /// A session left `backend`, or never came to be.
     pub fn handle_closed(&mut self, backend: BackendId) {
-        if let Some(local) = self.local.get_mut(backend.index()) {
-            local.sessions = local.sessions.saturating_sub(1);
-        }
+        self.roster.handle_closed(backend);
+        let Some(index) = self.roster.index(backend) else { return };
+        self.method.refresh(&mut self.roster, index);
     }
 
-    /// This shard's sessions on each backend, by [`BackendId`].
+    /// This shard's sessions, those on backends that have left the pool included; backends without are left out.
     #[must_use]
-    pub fn sessions(&self) -> Vec<u32> {
-        self.local.iter().map(|local| local.sessions).collect()
+    pub fn sessions(&self) -> Vec<(BackendId, u32)> {
+        self.roster.sessions()
     }
 
-    /// Where `backend` can be reached.
+    /// What the snapshot says of `backend`; `None` if it has left the pool.
     #[must_use]
     pub fn view(&self, backend: BackendId) -> Option<&BackendView> {
-        self.snapshot.backends.get(backend.index())
+        self.snapshot.pools.get(self.pool)?.backends.get(self.roster.index(backend)?)
     }
 
-    /// The backend for a session that has `tried` these already; `None` if there is none to try now.
+    /// The backend for a session that has `tried` these already; `None` if there is none to try now. `key` is what
+    /// [`Policy::Hash`] goes by, if the request has one; `random` is new for every call.
     ///
     /// When every backend is down the pool panics open: it tries one all the same, a bounded number of times a
-    /// second.
-    pub fn pick(&mut self, tried: &[BackendId], now: Instant) -> Option<BackendId> {
-        let is_untried = |id: &BackendId| !tried.contains(id);
-        let eligible = self.choose(|this, id| is_untried(&id) && this.is_eligible(id, now));
-        if eligible.is_some() || !tried.is_empty() {
-            return eligible;
+    /// second. Backends that are draining, have no weight or are full are never chosen.
+    pub fn pick(
+        &mut self,
+        tried: &[BackendId],
+        key: Option<&[u8]>,
+        random: u64,
+        now: Instant,
+    ) -> Option<BackendId> {
+        let is_eligible = |slot: &Slot| slot.is_eligible(now) && !tried.contains(&slot.id);
+        let roster = &mut self.roster;
+        let chosen = match (&mut self.method, key) {
+            (Method::Hash(rendezvous, _), Some(key)) => rendezvous.pick(roster, key, is_eligible),
+            (Method::Turns(turns) | Method::Hash(_, turns), _) => turns.pick(roster, is_eligible),
+            (Method::Ranking(ranking), _) => ranking.pick(roster, is_eligible),
+            (Method::Sampling(sampling), _) => sampling.pick(roster, random, now, is_eligible),
+        };
+        let chosen = chosen.and_then(|index| self.roster.get(index)).map(|slot| slot.id);
+        if chosen.is_some() || !tried.is_empty() {
+            return chosen;
         }
-        if self.desperate.take(now) { self.choose(|_, id| is_untried(&id)) } else { None }
+        self.pick_desperately(now)
     }
 
-    fn is_eligible(&self, id: BackendId, now: Instant) -> bool {
-        let avoided =
-            self.local.get(id.index()).and_then(|local| local.avoid_until).is_some_and(|until| now < until);
-        !avoided && self.view(id).is_some_and(|view| view.is_up)
+    /// The next in turn, whatever its health. Not where some are well but full: they will have room.
+    fn pick_desperately(&mut self, now: Instant) -> Option<BackendId> {
+        let present = self.roster.present();
+        if present.iter().any(|slot| slot.is_open && !slot.is_avoided(now)) {
+            return None;
+        }
+        let mut slots = present.iter().enumerate().cycle().skip(self.desperate_next % present.len().max(1));
+        let (index, slot) = slots.by_ref().take(present.len()).find(|(_, slot)| slot.is_last_resort())?;
+        self.desperate.take(now).then(|| {
+            self.desperate_next = index + 1;
+            slot.id
+        })
     }
 
-    /// The policy's choice among those that `allows` lets through, beginning at the cursor.
-    fn choose(&mut self, allows: impl Fn(&Self, BackendId) -> bool) -> Option<BackendId> {
-        let count = self.local.len();
-        let in_turn = (0..count).map(|step| (self.cursor + step) % count);
-        let mut candidates = in_turn
-            .filter_map(|index| Some(BackendId(u16::try_from(index).ok()?)))
-            .filter(|id| allows(self, *id));
-        let chosen = match self.policy {
-            Policy::RoundRobin => candidates.next(),
-            Policy::LeastConnections => candidates.min_by_key(|id| self.load(*id)),
-        }?;
-        self.cursor = (chosen.index() + 1) % count;
-        Some(chosen)
+    fn update(&mut self) {
+        let Some(pool) = self.snapshot.pools.get(self.pool) else {
+            // The pool is gone; its sessions are still counted.
+            self.roster.update(&PoolView::default());
+            return self.method.rebuild(&mut self.roster);
+        };
+        if self.roster.update(pool) {
+            self.method.rebuild(&mut self.roster);
+        } else {
+            (0..pool.backends.len()).for_each(|index| self.method.refresh(&mut self.roster, index));
+        }
+    }
+}
+
+impl Method {
+    /// Other backends are open than before, or with other weights.
+    fn rebuild(&mut self, roster: &mut Roster) {
+        match self {
+            Self::Turns(turns) => turns.rebuild(roster),
+            Self::Ranking(ranking) => ranking.rebuild(roster),
+            Self::Sampling(sampling) => sampling.rebuild(roster),
+            Self::Hash(rendezvous, turns) => {
+                rendezvous.rebuild(roster);
+                turns.rebuild(roster);
+            }
+        }
     }
 
-    /// Sessions of the whole process on a backend: this shard's as of now, the others' as last reported.
-    fn load(&self, id: BackendId) -> u32 {
-        let own = self.local.get(id.index()).map_or(0, |local| local.sessions);
-        let reported = self.view(id).map_or(&[][..], |view| &view.sessions);
-        let others = reported.iter().enumerate().filter(|(shard, _)| *shard != self.shard.index());
-        others.map(|(_, sessions)| sessions).sum::<u32>() + own
+    /// One backend's sessions are other than before.
+    fn refresh(&mut self, roster: &mut Roster, index: usize) {
+        match self {
+            Self::Turns(turns) | Self::Hash(_, turns) => turns.refresh(roster, index),
+            Self::Ranking(ranking) => ranking.refresh(roster, index),
+            Self::Sampling(_) => {}
+        }
     }
 }
 
@@ -153,72 +211,5 @@ impl Allowance {
         let is_left = self.left > 0;
         self.left = self.left.saturating_sub(1);
         is_left
-    }
-}
-
-#[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "a test needs some instant to count from")]
-mod tests {
-    use super::*;
-    use crate::balance::Epoch;
-
-    fn snapshot(epoch: u64, up: &[bool]) -> Arc<Snapshot> {
-        let view = |is_up: &bool| BackendView { is_up: *is_up, addresses: Vec::new(), sessions: vec![0, 0] };
-        Arc::new(Snapshot { epoch: Epoch(epoch), backends: up.iter().map(view).collect() })
-    }
-
-    fn selector(policy: Policy, up: &[bool], now: Instant) -> Selector {
-        Selector::new(policy, ShardId(0), snapshot(1, up), now)
-    }
-
-    #[test]
-    fn round_robin_gives_each_backend_that_is_up_its_turn() {
-        let now = Instant::now();
-        let mut selector = selector(Policy::RoundRobin, &[true, false, true], now);
-        let picks: Vec<_> = (0..4).filter_map(|_| selector.pick(&[], now)).map(|id| id.0).collect();
-        assert_eq!(picks, [0, 2, 0, 2]);
-    }
-
-    #[test]
-    fn least_connections_counts_the_sessions_of_all_shards() {
-        let now = Instant::now();
-        let mut selector = selector(Policy::LeastConnections, &[true, true], now);
-        let mut newer = Snapshot::clone(&snapshot(2, &[true, true]));
-        newer.backends[0].sessions = vec![99, 2];
-        selector.handle_snapshot(Arc::new(newer));
-        for expected in [1, 1, 0, 1] {
-            let id = selector.pick(&[], now).unwrap();
-            assert_eq!(id.0, expected);
-            selector.handle_opened(id);
-        }
-    }
-
-    #[test]
-    fn a_failed_backend_is_avoided_at_once_and_tried_again_later() {
-        let now = Instant::now();
-        let mut selector = selector(Policy::RoundRobin, &[true, true], now);
-        selector.handle_failure(BackendId(0), now);
-        assert_eq!(selector.pick(&[], now), Some(BackendId(1)));
-        assert_eq!(selector.pick(&[BackendId(1)], now), None);
-        let later = now + LOCAL_EJECTION;
-        assert_eq!(selector.pick(&[BackendId(1)], later), Some(BackendId(0)));
-    }
-
-    #[test]
-    fn a_dead_pool_is_tried_but_not_stormed() {
-        let now = Instant::now();
-        let mut selector = selector(Policy::RoundRobin, &[false, false], now);
-        let tries = |selector: &mut Selector, at| (0..1000).filter_map(|_| selector.pick(&[], at)).count();
-        assert_eq!(tries(&mut selector, now), 10);
-        assert_eq!(tries(&mut selector, now + Duration::from_secs(1)), 10);
-    }
-
-    #[test]
-    fn an_older_snapshot_is_ignored() {
-        let now = Instant::now();
-        let mut selector = selector(Policy::RoundRobin, &[true], now);
-        selector.handle_snapshot(snapshot(3, &[false]));
-        selector.handle_snapshot(snapshot(2, &[true]));
-        assert!(!selector.is_eligible(BackendId(0), now));
     }
 }

@@ -59,6 +59,19 @@ pub struct BackendView {
     pub sessions: Vec<u32>,
 }
 
+impl BackendView {
+    /// Whether it gets new sessions, in a pool that is panicking or not.
+    #[must_use]
+    pub fn is_open(&self, is_panicking: bool) -> bool {
+        let is_allowed = match self.state {
+            BackendState::Up => true,
+            BackendState::Down => is_panicking,
+            BackendState::Draining => false,
+        };
+        is_allowed && self.weight > Weight::ZERO
+    }
+}
+
 /// Whether new sessions may go to a backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BackendState {
@@ -79,6 +92,12 @@ impl Weight {
     pub const ONE: Self = Self(256);
     /// No share at all.
     pub const ZERO: Self = Self(0);
+
+    /// How loaded a backend of this weight would be with one session more than it has: comparable, without a unit.
+    /// Counting the one to come gives the first session of all to the heaviest.
+    pub(super) fn load(self, sessions: u32) -> u64 {
+        ((u64::from(sessions) + 1) << 24) / u64::from(self.0.max(1))
+    }
 }
 
 impl Default for Weight {

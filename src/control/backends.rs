@@ -1,18 +1,17 @@
 //! What the control plane knows of the backends, and the snapshots it makes of it.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use tracing::{info, warn};
 
-use crate::balance::{BackendId, BackendView, Epoch, ShardId, Snapshot};
+use crate::balance::{BackendId, BackendState, BackendView, Epoch, PoolView, ShardId, Snapshot, Weight};
 use crate::config::BackendUrl;
 use crate::health::{Health, Outcome};
 
-use super::probe::Probed;
-
-/// All backends of the pool.
+/// All backends of the pool: every address of every line. One's [`BackendId`] is its place here.
 pub struct Backends {
     entries: Vec<Entry>,
     epoch: Epoch,
@@ -22,7 +21,8 @@ pub struct Backends {
 
 struct Entry {
     url: BackendUrl,
-    addresses: Vec<SocketAddr>,
+    spec: usize,
+    address: SocketAddr,
     health: Health,
     /// By [`ShardId`].
     sessions: Vec<u32>,
@@ -33,14 +33,18 @@ impl Backends {
     /// Backends that are all up, at these addresses, on this many shards.
     #[must_use]
     pub fn new(backends: Vec<(BackendUrl, Vec<SocketAddr>)>, shards: usize) -> Self {
-        let entry = |(url, addresses)| Entry {
-            url,
-            addresses,
-            health: Health::default(),
-            sessions: vec![0; shards],
-            is_probing: false,
+        let entries = |(spec, (url, addresses)): (usize, (BackendUrl, Vec<SocketAddr>))| {
+            addresses.into_iter().map(move |address| Entry {
+                url: url.clone(),
+                spec,
+                address,
+                health: Health::default(),
+                sessions: vec![0; shards],
+                is_probing: false,
+            })
         };
-        Self { entries: backends.into_iter().map(entry).collect(), epoch: Epoch(0), is_stale: true }
+        let entries = backends.into_iter().enumerate().flat_map(entries).collect();
+        Self { entries, epoch: Epoch(0), is_stale: true }
     }
 
     /// How many new sessions may be placed on.
@@ -55,37 +59,56 @@ impl Backends {
             return None;
         }
         self.epoch.0 += 1;
-        let view = |entry: &Entry| BackendView {
-            is_up: entry.health.is_up(),
-            addresses: entry.addresses.clone(),
+        let view = |(id, entry): (u32, &Entry)| BackendView {
+            id: BackendId(id),
+            spec: entry.spec,
+            address: entry.address,
+            state: if entry.health.is_up() { BackendState::Up } else { BackendState::Down },
+            weight: Weight::ONE,
+            connections_max: None,
             sessions: entry.sessions.clone(),
         };
-        Some(Arc::new(Snapshot { epoch: self.epoch, backends: self.entries.iter().map(view).collect() }))
+        let backends = (0..).zip(&self.entries).map(view).collect();
+        let pools = vec![PoolView { backends, is_panicking: false }];
+        Some(Arc::new(Snapshot { epoch: self.epoch, pools }))
     }
 
     pub(super) fn handle_outcome(&mut self, backend: BackendId, outcome: Outcome, now: Instant) {
         self.change(backend, |entry| entry.health.handle_outcome(outcome, now));
     }
 
-    pub(super) fn handle_sessions(&mut self, shard: ShardId, counts: &[u32]) {
-        for (entry, count) in self.entries.iter_mut().zip(counts) {
+    pub(super) fn handle_sessions(&mut self, shard: ShardId, counts: &[(BackendId, u32)]) {
+        let counts: HashMap<_, _> = counts.iter().copied().collect();
+        for (id, entry) in (0..).zip(&mut self.entries) {
+            let count = counts.get(&BackendId(id)).copied().unwrap_or(0);
             if let Some(sessions) = entry.sessions.get_mut(shard.index())
-                && *sessions != *count
+                && *sessions != count
             {
-                *sessions = *count;
+                *sessions = count;
                 self.is_stale = true;
             }
         }
     }
 
-    pub(super) fn handle_probe(&mut self, backend: BackendId, probed: Probed, now: Instant) {
+    pub(super) fn handle_probe(&mut self, backend: BackendId, is_reachable: bool, now: Instant) {
         self.change(backend, |entry| {
             entry.is_probing = false;
-            entry.health.handle_probe(probed.is_reachable, now);
-            if !probed.addresses.is_empty() {
-                entry.addresses = probed.addresses;
-            }
+            entry.health.handle_probe(is_reachable, now);
         });
+    }
+
+    /// Where `backend` is.
+    pub(super) fn address(&self, backend: BackendId) -> Option<SocketAddr> {
+        self.entry(backend).map(|entry| entry.address)
+    }
+
+    /// How the configuration calls `backend`.
+    pub(super) fn url(&self, backend: BackendId) -> Option<&BackendUrl> {
+        self.entry(backend).map(|entry| &entry.url)
+    }
+
+    fn entry(&self, backend: BackendId) -> Option<&Entry> {
+        self.entries.get(usize::try_from(backend.0).ok()?)
     }
 
     /// When the next probe is due.
@@ -111,11 +134,12 @@ impl Backends {
 
     /// Changes one backend, and says so if that took it up or down.
     fn change(&mut self, backend: BackendId, change: impl FnOnce(&mut Entry)) {
-        let Some(entry) = self.entries.get_mut(backend.index()) else { return };
-        let (was_up, addresses) = (entry.health.is_up(), entry.addresses.clone());
+        let entry = usize::try_from(backend.0).ok().and_then(|index| self.entries.get_mut(index));
+        let Some(entry) = entry else { return };
+        let was_up = entry.health.is_up();
         change(entry);
         let is_up = entry.health.is_up();
-        self.is_stale |= was_up != is_up || addresses != entry.addresses;
+        self.is_stale |= was_up != is_up;
         match (was_up, is_up) {
             (true, false) => warn!(backend = %entry.url, "backend is down; new sessions go elsewhere"),
             (false, true) => info!(backend = %entry.url, "backend is up again"),

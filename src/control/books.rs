@@ -4,7 +4,7 @@ use std::sync::mpsc::SyncSender;
 
 use tracing::info;
 
-use crate::balance::BackendId;
+use super::Backends;
 use crate::config::Config;
 use crate::telemetry::Counters;
 use crate::wires::{Look, Report, SessionRecord};
@@ -13,7 +13,7 @@ use crate::wires::{Look, Report, SessionRecord};
 const WAITING_MAX: usize = 64;
 
 pub(super) struct Books {
-    backends: Vec<String>,
+    backends: usize,
     /// The latest counters of each shard.
     counters: Vec<Counters>,
     has_ended: Vec<bool>,
@@ -26,7 +26,7 @@ pub(super) struct Books {
 impl Books {
     pub(super) fn new(config: &Config, shards: usize) -> Self {
         Self {
-            backends: config.backends.iter().map(ToString::to_string).collect(),
+            backends: config.backends.len(),
             counters: vec![Counters::default(); shards],
             has_ended: vec![false; shards],
             reports_due: vec![false; shards],
@@ -87,12 +87,13 @@ impl Books {
         Look { counters, backends_up }
     }
 
-    pub(super) fn log_session(&self, record: &SessionRecord) {
+    pub(super) fn log_session(&self, record: &SessionRecord, backends: &Backends) {
         let cause = record.cause;
+        let url = record.backend.and_then(|id| backends.url(id));
         info!(
             target: "session",
             client = record.client,
-            backend = record.backend.map_or("selat", |id| self.backend_name(id)),
+            backend = url.map_or_else(|| "selat".to_owned(), ToString::to_string),
             duration_ms = u64::try_from(record.duration.as_millis()).unwrap_or(u64::MAX),
             bytes_from_client = record.from_client.bytes,
             messages_from_client = record.from_client.messages,
@@ -112,7 +113,7 @@ impl Books {
             log_counters(&format!("shard {shard}"), counters);
         }
         log_counters("all shards", &look.counters);
-        info!(backends_up = look.backends_up, backends = self.backends.len(), "backends");
+        info!(backends_up = look.backends_up, backends = self.backends, "backends");
     }
 
     /// The last word: how many sessions ended how.
@@ -130,10 +131,6 @@ impl Books {
             faults = counters.faults,
             "ended"
         );
-    }
-
-    fn backend_name(&self, id: BackendId) -> &str {
-        self.backends.get(id.index()).map_or("?", String::as_str)
     }
 
     fn expect_reports(&mut self) {

@@ -100,7 +100,9 @@ async fn serve(setup: Setup) -> io::Result<Outcome> {
         tokio::select! {
             bell = inbox.readable() => bell?.clear_ready(),
             signal = signals.next() => control.handle_signal(signal),
-            (backend, probed) = probes.next() => control.backends.handle_probe(backend, probed, now()),
+            (backend, is_reachable) = probes.next() => {
+                control.backends.handle_probe(backend, is_reachable, now());
+            }
             () = sleep_until(wake_at.into()) => {}
         }
         inbox.get_ref().hush();
@@ -108,7 +110,9 @@ async fn serve(setup: Setup) -> io::Result<Outcome> {
             control.handle(message);
         }
         for backend in control.backends.take_due_probes(now()) {
-            probes.start(backend, control.config.backends.get(backend.index()).cloned());
+            if let Some(address) = control.backends.address(backend) {
+                probes.start(backend, address);
+            }
         }
         control.publish();
     }
@@ -135,7 +139,7 @@ impl Control {
         match message {
             ToControl::Dialled { backend, outcome } => self.backends.handle_outcome(backend, outcome, now()),
             ToControl::Sessions { shard, counts } => self.backends.handle_sessions(shard, &counts),
-            ToControl::Session(record) => self.books.log_session(&record),
+            ToControl::Session(record) => self.books.log_session(&record, &self.backends),
             ToControl::Report(report) => self.books.handle_report(*report, self.backends.up()),
             ToControl::Ended(report) => self.handle_ended(*report),
             ToControl::Order(Order::Drain) => self.drain(),

@@ -1,11 +1,11 @@
-//! Looks whether a backend that is down can be reached again, and where its name points now.
+//! Looks whether a backend that is down can be reached again.
 
 use std::future::pending;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -36,16 +36,9 @@ pub fn resolve(backend: &BackendUrl) -> Result<Vec<SocketAddr>, Unresolved> {
     Ok(addresses)
 }
 
-/// What a probe found.
-pub(super) struct Probed {
-    pub(super) is_reachable: bool,
-    /// Where the backend's name points now; empty if it could not be resolved.
-    pub(super) addresses: Vec<SocketAddr>,
-}
-
 /// The probes under way.
 pub(super) struct Probes {
-    tasks: JoinSet<(BackendId, Probed)>,
+    tasks: JoinSet<(BackendId, bool)>,
     timeout: Duration,
 }
 
@@ -54,22 +47,16 @@ impl Probes {
         Self { tasks: JoinSet::new(), timeout }
     }
 
-    pub(super) fn start(&mut self, id: BackendId, backend: Option<BackendUrl>) {
+    pub(super) fn start(&mut self, id: BackendId, address: SocketAddr) {
         let limit = self.timeout;
-        self.tasks.spawn(async move {
-            let probed = match backend {
-                Some(backend) => timeout(limit, probe(backend)).await.ok(),
-                None => None,
-            };
-            (id, probed.unwrap_or(Probed { is_reachable: false, addresses: Vec::new() }))
-        });
+        self.tasks.spawn(async move { (id, timeout(limit, probe(address)).await.unwrap_or(false)) });
     }
 
-    /// The next result; never, while none is under way.
+    /// The next result, whether a backend can be reached; never, while none is under way.
     ///
     /// # Cancel safety
     /// Safe: a result that was not returned is still there.
-    pub(super) async fn next(&mut self) -> (BackendId, Probed) {
+    pub(super) async fn next(&mut self) -> (BackendId, bool) {
         loop {
             match self.tasks.join_next().await {
                 Some(Ok(probed)) => return probed,
@@ -81,18 +68,10 @@ impl Probes {
     }
 }
 
-/// Resolves the name and tries each address.
+/// Tries to connect.
 ///
 /// # Cancel safety
 /// Safe: a probe that is not waited for has no effect.
-async fn probe(backend: BackendUrl) -> Probed {
-    let addresses: Vec<_> = match lookup_host((backend.host.as_str(), backend.port)).await {
-        Ok(addresses) => addresses.collect(),
-        Err(_) => Vec::new(),
-    };
-    let mut is_reachable = false;
-    for address in &addresses {
-        is_reachable |= TcpStream::connect(address).await.is_ok();
-    }
-    Probed { is_reachable, addresses }
+async fn probe(address: SocketAddr) -> bool {
+    TcpStream::connect(address).await.is_ok()
 }
