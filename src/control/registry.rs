@@ -1,0 +1,381 @@
+//! What the control plane knows of every pool's backends, and the snapshots it makes of it.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tracing::{info, warn};
+
+use super::probe::Question;
+use super::resolve::{Difference, Unresolved};
+use crate::balance::{BackendId, BackendState, BackendView, Epoch, PoolView, ShardId, Snapshot, Weight};
+use crate::config::{self, BackendUrl, Config};
+use crate::health::{self, Health, Outcome, ProbeFault};
+
+/// Where names point, as far as it has been looked up.
+pub type Addresses = HashMap<BackendUrl, Vec<SocketAddr>>;
+
+/// One line of a pool's configuration, as long as it stands there: whose name is resolved again and again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct LineId(u32);
+
+/// All pools.
+pub struct Registry {
+    /// In the order of the configuration.
+    pools: Vec<Pool>,
+    /// Where each backend stands: pool, and place in it.
+    places: HashMap<BackendId, (usize, usize)>,
+    last_backend: u32,
+    last_line: u32,
+    shards: usize,
+    epoch: Epoch,
+    /// Whether something has changed since the last snapshot.
+    is_stale: bool,
+    /// When a weight changes by itself next, in a slow start.
+    weights_change_at: Option<Instant>,
+}
+
+pub(super) struct Pool {
+    pub(super) settings: Arc<config::Pool>,
+    judge: health::Pool,
+    lines: Vec<Line>,
+    pub(super) backends: Vec<Backend>,
+}
+
+struct Line {
+    id: LineId,
+    url: BackendUrl,
+    addresses: Vec<SocketAddr>,
+}
+
+/// One address of one line.
+pub(super) struct Backend {
+    pub(super) id: BackendId,
+    /// Its line in the pool's configuration, by index.
+    line: usize,
+    url: BackendUrl,
+    pub(super) address: SocketAddr,
+    pub(super) health: Health,
+    /// Whether it gets no new sessions, by order.
+    pub(super) is_draining: bool,
+    /// By [`ShardId`], as last reported.
+    pub(super) sessions: Vec<u32>,
+}
+
+impl Registry {
+    /// No pools yet, on this many shards.
+    #[must_use]
+    pub fn new(shards: usize) -> Self {
+        Self {
+            pools: Vec::new(),
+            places: HashMap::new(),
+            last_backend: 0,
+            last_line: 0,
+            shards,
+            epoch: Epoch(0),
+            is_stale: true,
+            weights_change_at: None,
+        }
+    }
+
+    /// Takes over the pools of a configuration. What stays keeps its health, its sessions and its identity; a line
+    /// that is new is at `addresses`. Returns the backends that are gone.
+    pub fn apply(&mut self, config: &Config, addresses: &Addresses, now: Instant) -> Vec<BackendId> {
+        let mut former = std::mem::take(&mut self.pools);
+        let mut gone = Vec::new();
+        for settings in &config.pools {
+            let at = former.iter().position(|pool| pool.settings.name == settings.name);
+            let pool = match at {
+                Some(at) => former.swap_remove(at),
+                None => Pool::new(settings.clone()),
+            };
+            let pool = self.adopt(pool, settings, addresses, &mut gone, now);
+            self.pools.push(pool);
+        }
+        gone.extend(former.iter().flat_map(|pool| pool.backends.iter().map(|backend| backend.id)));
+        self.find_places();
+        gone
+    }
+
+    /// How many backends new sessions may be placed on.
+    #[must_use]
+    pub fn up(&self) -> usize {
+        self.pools.iter().map(Pool::up).sum()
+    }
+
+    /// A new snapshot, if anything has changed since the last.
+    pub fn take_snapshot(&mut self, now: Instant) -> Option<Arc<Snapshot>> {
+        self.is_stale |= self.weights_change_at.is_some_and(|at| at <= now);
+        if !std::mem::take(&mut self.is_stale) {
+            return None;
+        }
+        self.epoch.0 += 1;
+        let weights = self.pools.iter().flat_map(|pool| pool.weights(now));
+        self.weights_change_at = weights.filter_map(|weight| weight.changes_at).min();
+        let pools = self.pools.iter().map(|pool| pool.view(now)).collect();
+        Some(Arc::new(Snapshot { epoch: self.epoch, pools }))
+    }
+
+    /// When a snapshot is due without anything being heard.
+    pub(super) fn wake_at(&self) -> Option<Instant> {
+        self.weights_change_at
+    }
+
+    pub(super) fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    pub(super) fn pools(&self) -> &[Pool] {
+        &self.pools
+    }
+
+    pub(super) fn handle_outcome(&mut self, backend: BackendId, outcome: Outcome, now: Instant) {
+        self.change(backend, |backend, judge| backend.health.handle_outcome(outcome, judge, now));
+    }
+
+    pub(super) fn handle_probe(&mut self, backend: BackendId, result: Result<(), ProbeFault>, now: Instant) {
+        let random = fastrand::u32(..);
+        self.change(backend, |backend, judge| backend.health.handle_probe(result, judge, now, random));
+    }
+
+    /// What a shard's sessions are on now; those that are not named have none.
+    pub(super) fn handle_sessions(&mut self, shard: ShardId, counts: &[(BackendId, u32)]) {
+        let counts: HashMap<_, _> = counts.iter().copied().collect();
+        for backend in self.pools.iter_mut().flat_map(|pool| &mut pool.backends) {
+            let count = counts.get(&backend.id).copied().unwrap_or_default();
+            if let Some(sessions) = backend.sessions.get_mut(shard.index()) {
+                self.is_stale |= *sessions != count;
+                *sessions = count;
+            }
+        }
+    }
+
+    /// A name has been resolved again. Sessions on an address that it has no more go on.
+    pub(super) fn handle_resolved(
+        &mut self,
+        id: LineId,
+        resolved: Result<Vec<SocketAddr>, Unresolved>,
+        now: Instant,
+    ) {
+        let find = |pool: &Pool| pool.lines.iter().position(|line| line.id == id);
+        let Some((at, line)) = self.pools.iter().enumerate().find_map(|(at, pool)| Some((at, find(pool)?))) else {
+            return;
+        };
+        let addresses = match resolved {
+            Ok(addresses) => addresses,
+            Err(error) => return warn!(%error, "the backend keeps its addresses"),
+        };
+        let Some(pool) = self.pools.get_mut(at) else { return };
+        let Some(entry) = pool.lines.get_mut(line) else { return };
+        let difference = Difference::between(&entry.addresses, &addresses);
+        if difference.is_empty() {
+            return;
+        }
+        info!(backend = %entry.url, ?addresses, "the backend's name points elsewhere");
+        entry.addresses = addresses;
+        let settings = pool.settings.clone();
+        let pool = self.pools.swap_remove(at);
+        let pool = self.adopt(pool, &settings, &Addresses::new(), &mut Vec::new(), now);
+        self.pools.push(pool);
+        let last = self.pools.len().saturating_sub(1);
+        self.pools.swap(at, last);
+        self.find_places();
+    }
+
+    /// Stops or resumes placing sessions on the backends that go by this name: an address, a URL, or either behind
+    /// the name of a pool and a slash. Those that were meant.
+    pub(super) fn set_draining(&mut self, name: &str, is_draining: bool) -> Vec<BackendId> {
+        let mut meant = Vec::new();
+        for pool in &mut self.pools {
+            let short = name.strip_prefix(&*pool.settings.name).and_then(|rest| rest.strip_prefix('/'));
+            for backend in &mut pool.backends {
+                if backend.goes_by(short.unwrap_or(name)) {
+                    backend.is_draining = is_draining;
+                    meant.push(backend.id);
+                }
+            }
+        }
+        self.is_stale |= !meant.is_empty();
+        meant
+    }
+
+    /// Every backend, and when its probe is wanted.
+    pub(super) fn probe_times(&self) -> impl Iterator<Item = (BackendId, Option<Instant>)> {
+        let backends = self.pools.iter().flat_map(|pool| &pool.backends);
+        backends.map(|backend| (backend.id, backend.health.probe_at()))
+    }
+
+    /// What to ask a backend.
+    pub(super) fn question(&self, id: BackendId) -> Option<Question> {
+        let (pool, at) = self.places.get(&id)?;
+        let pool = self.pools.get(*pool)?;
+        let backend = pool.backends.get(*at)?;
+        let (probe, timeout) = (pool.judge.probe().clone(), pool.judge.settings().timeout);
+        Some(Question { address: backend.address, url: backend.url.clone(), probe, timeout })
+    }
+
+    /// Every line whose host is a name, and how often it is to be resolved.
+    pub(super) fn lines(&self) -> impl Iterator<Item = (LineId, &BackendUrl, std::time::Duration)> {
+        let lines = self.pools.iter().flat_map(|pool| {
+            pool.lines.iter().map(|line| (line.id, &line.url, pool.settings.resolve_every))
+        });
+        lines.filter(|(_, url, _)| url.host.parse::<std::net::IpAddr>().is_err())
+    }
+
+    /// How the log calls a backend.
+    pub(super) fn name(&self, id: BackendId) -> Option<String> {
+        let (pool, at) = self.places.get(&id)?;
+        Some(self.pools.get(*pool)?.backends.get(*at)?.name())
+    }
+
+    /// Makes a pool what its settings say: at the addresses its lines have, or, where they are new, at `addresses`.
+    fn adopt(
+        &mut self,
+        mut pool: Pool,
+        settings: &Arc<config::Pool>,
+        addresses: &Addresses,
+        gone: &mut Vec<BackendId>,
+        now: Instant,
+    ) -> Pool {
+        self.is_stale = true;
+        let is_new_judge = *pool.judge.settings() != settings.health;
+        pool.judge.set_settings(settings.health.clone());
+        let mut lines = std::mem::take(&mut pool.lines);
+        let mut backends = std::mem::take(&mut pool.backends);
+        for (at, backend) in settings.backends.iter().enumerate() {
+            let url = &backend.url;
+            let line = match lines.iter().position(|line| line.url == *url) {
+                Some(kept) => lines.swap_remove(kept),
+                None => self.line(url, addresses),
+            };
+            for address in &line.addresses {
+                let is_it = |kept: &Backend| kept.url == *url && kept.address == *address;
+                let mut backend = match backends.iter().position(is_it) {
+                    Some(kept) => backends.swap_remove(kept),
+                    None => self.backend(url, *address, &mut pool.judge, now),
+                };
+                backend.line = at;
+                if is_new_judge {
+                    backend.health.handle_settings(&pool.judge, now);
+                }
+                pool.backends.push(backend);
+            }
+            pool.lines.push(line);
+        }
+        for backend in backends {
+            gone.push(backend.id);
+            backend.health.leave(&mut pool.judge);
+        }
+        pool.settings = settings.clone();
+        pool
+    }
+
+    fn line(&mut self, url: &BackendUrl, addresses: &Addresses) -> Line {
+        self.last_line += 1;
+        let addresses = addresses.get(url).cloned().unwrap_or_default();
+        Line { id: LineId(self.last_line), url: url.clone(), addresses }
+    }
+
+    fn backend(&mut self, url: &BackendUrl, address: SocketAddr, judge: &mut health::Pool, now: Instant) -> Backend {
+        self.last_backend += 1;
+        Backend {
+            id: BackendId(self.last_backend),
+            line: 0,
+            url: url.clone(),
+            address,
+            health: Health::join(judge, now),
+            is_draining: false,
+            sessions: vec![0; self.shards],
+        }
+    }
+
+    fn find_places(&mut self) {
+        let places = self.pools.iter().enumerate().flat_map(|(pool, entry)| {
+            entry.backends.iter().enumerate().map(move |(at, backend)| (backend.id, (pool, at)))
+        });
+        self.places = places.collect();
+    }
+
+    /// Changes one backend, and says so if that took it up or down.
+    fn change(&mut self, id: BackendId, change: impl FnOnce(&mut Backend, &mut health::Pool)) {
+        let Some((pool, at)) = self.places.get(&id) else { return };
+        let Some(Pool { judge, backends, settings, .. }) = self.pools.get_mut(*pool) else { return };
+        let Some(backend) = backends.get_mut(*at) else { return };
+        let was_up = backend.health.is_up();
+        change(backend, judge);
+        let is_up = backend.health.is_up();
+        self.is_stale |= was_up != is_up;
+        let (pool, backend, state) = (&settings.name, backend.name(), backend.health.state());
+        match (was_up, is_up) {
+            (true, false) => warn!(%pool, backend, %state, "backend is down; new sessions go elsewhere"),
+            (false, true) => info!(%pool, backend, "backend is up again"),
+            (true, true) | (false, false) => {}
+        }
+    }
+}
+
+impl Pool {
+    fn new(settings: Arc<config::Pool>) -> Self {
+        let judge = health::Pool::new(settings.health.clone());
+        Self { settings, judge, lines: Vec::new(), backends: Vec::new() }
+    }
+
+    /// Backends that new sessions may be placed on.
+    pub(super) fn up(&self) -> usize {
+        self.backends.iter().filter(|backend| !backend.is_draining && backend.health.is_up()).count()
+    }
+
+    /// Whether so few are up that their health is disregarded.
+    pub(super) fn is_panicking(&self) -> bool {
+        let total = self.backends.iter().filter(|backend| !backend.is_draining).count();
+        health::is_panicking(self.up(), total, self.judge.settings())
+    }
+
+    fn weights(&self, now: Instant) -> impl Iterator<Item = health::Weight> {
+        self.backends.iter().map(move |backend| backend.health.weight(self.judge.settings(), now))
+    }
+
+    fn view(&self, now: Instant) -> PoolView {
+        let backends = self.backends.iter().zip(self.weights(now)).map(|(backend, weight)| {
+            let line = self.settings.backends.get(backend.line);
+            let configured = line.map_or(1, |line| u32::from(line.weight));
+            BackendView {
+                id: backend.id,
+                spec: backend.line,
+                address: backend.address,
+                state: backend.state(),
+                weight: Weight(configured * weight.factor),
+                connections_max: line.and_then(|line| line.connections_max),
+                sessions: backend.sessions.clone(),
+            }
+        });
+        PoolView { backends: backends.collect(), is_panicking: self.is_panicking() }
+    }
+}
+
+impl Backend {
+    pub(super) fn state(&self) -> BackendState {
+        match self.health.is_up() {
+            _ if self.is_draining => BackendState::Draining,
+            true => BackendState::Up,
+            false => BackendState::Down,
+        }
+    }
+
+    /// Its URL, with the address that is meant where its host is a name.
+    pub(super) fn name(&self) -> String {
+        if self.url.host.parse::<std::net::IpAddr>().is_ok() {
+            self.url.to_string()
+        } else {
+            format!("{} ({})", self.url, self.address.ip())
+        }
+    }
+
+    fn goes_by(&self, name: &str) -> bool {
+        let url = self.url.to_string();
+        [self.name(), self.address.to_string()].iter().any(|own| own == name)
+            || url == name
+            || url.strip_prefix("ws://") == Some(name)
+    }
+}
