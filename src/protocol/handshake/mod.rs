@@ -8,12 +8,14 @@ mod answer;
 mod body;
 mod fields;
 mod head;
+mod lookup;
 mod refusal;
 mod request;
 
 pub use accept::Key;
 pub use answer::{Answer, InvalidAnswer, answer};
 pub use body::Body;
+pub use fields::Occurrence;
 pub use head::{HEADERS_MAX, HeadFault, head_len};
-pub use refusal::Refusal;
+pub use refusal::{Challenge, Refusal};
 pub use request::{UpgradeRequest, switching_protocols};

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use httparse::{EMPTY_HEADER, Header, Status};
 
 use super::fields::{self, Occurrence};
+use super::lookup::Received;
 use super::{HEADERS_MAX, Key, Refusal};
 
 /// A request that may be forwarded: a valid upgrade and nothing but one.
@@ -12,10 +13,12 @@ use super::{HEADERS_MAX, Key, Refusal};
 pub struct UpgradeRequest {
     target: String,
     key: Key,
+    /// The head as it came, for looking things up.
+    pub(super) received: Received,
     /// Header lines for the backend, without the request line and the empty line.
-    lines: Vec<u8>,
+    pub(super) lines: Vec<u8>,
     /// Subprotocols and extension names that the client offered.
-    protocols: Vec<Vec<u8>>,
+    pub(super) protocols: Vec<Vec<u8>>,
     extensions: Vec<Vec<u8>>,
 }
 
@@ -49,6 +52,7 @@ impl UpgradeRequest {
         Ok(Self {
             target: path,
             key,
+            received: Received::new(head),
             lines: lines_for_backend(headers, host, client),
             protocols: fields::list(headers, "sec-websocket-protocol").map(<[u8]>::to_vec).collect(),
             extensions: fields::list(headers, "sec-websocket-extensions")
