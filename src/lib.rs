@@ -21,13 +21,14 @@
 //!
 //! # Rooms
 //!
-//! *Pure* rooms ([`balance`], [`config`], [`health`], [`protocol`], [`session`], [`telemetry`], [`wires`]) touch
+//! *Pure* rooms ([`balance`], [`config`], [`guard`], [`health`], [`protocol`], [`session`], [`telemetry`], [`wires`]) touch
 //! neither clock nor socket: time, randomness and bytes are arguments. They build without the `runtime` feature,
 //! which proves it. *Shells* (`runtime`, `shard`, `control`) touch the world and decide little. `server` puts them
 //! together; `demo` shows them at work. `tests/architecture.rs` holds everybody to it; `docs/adr` says why.
 
 pub mod balance;
 pub mod config;
+pub mod guard;
 pub mod health;
 pub mod protocol;
 pub mod routing;

@@ -7,22 +7,41 @@ pub(super) fn values<'f, 'h>(headers: &'f [Header<'h>], name: &'f str) -> impl I
     headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value)
 }
 
-/// How often a field stands in a head.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Occurrence<'h> {
+/// How often something stands in a head, where a second one would be ambiguous.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Occurrence<T> {
+    /// Not at all.
     Missing,
-    Once(&'h [u8]),
+    /// Once, with this value.
+    Once(T),
+    /// More often, so that two readers could take different ones.
     Repeated,
 }
 
-/// The field called `name`, where a second one would be ambiguous.
-pub(super) fn single<'h>(headers: &[Header<'h>], name: &str) -> Occurrence<'h> {
-    let mut values = values(headers, name);
-    match (values.next(), values.next()) {
-        (None, _) => Occurrence::Missing,
-        (Some(value), None) => Occurrence::Once(value),
-        (Some(_), Some(_)) => Occurrence::Repeated,
+impl<T> Occurrence<T> {
+    /// How often it is among `values`.
+    pub fn of(values: impl IntoIterator<Item = T>) -> Self {
+        let mut values = values.into_iter();
+        match (values.next(), values.next()) {
+            (None, _) => Self::Missing,
+            (Some(value), None) => Self::Once(value),
+            (Some(_), Some(_)) => Self::Repeated,
+        }
     }
+
+    /// The same with another value.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Occurrence<U> {
+        match self {
+            Self::Missing => Occurrence::Missing,
+            Self::Once(value) => Occurrence::Once(change(value)),
+            Self::Repeated => Occurrence::Repeated,
+        }
+    }
+}
+
+/// The field called `name`, where a second one would be ambiguous.
+pub(super) fn single<'h>(headers: &[Header<'h>], name: &str) -> Occurrence<&'h [u8]> {
+    Occurrence::of(values(headers, name))
 }
 
 /// The members of a comma-separated list, trimmed, empty ones left out (RFC 9110 §5.6.1).

@@ -116,7 +116,7 @@ impl<'h> RequestHead<'h> {
         let target = self.target.ok_or(Refusal::Target)?;
         // RFC 9112 §3.2.2: a proxy MUST ignore the received Host and replace it with the target's.
         let host = target.authority.map_or(host, str::as_bytes);
-        Ok(UpgradeRequest { head: self, host, target, key, hidden: None })
+        Ok(UpgradeRequest { head: self, host, target, key, withheld: Vec::new() })
     }
 
     /// Host and port, from the target or else from the only Host (RFC 9112 §3.2.2).
@@ -138,8 +138,8 @@ pub struct UpgradeRequest<'h> {
     host: &'h [u8],
     target: Target<'h>,
     key: Key,
-    /// The subprotocol that no backend may see.
-    hidden: Option<&'h [u8]>,
+    /// How the subprotocols begin that no backend may see.
+    withheld: Vec<Box<[u8]>>,
 }
 
 impl<'h> UpgradeRequest<'h> {
@@ -175,12 +175,6 @@ impl<'h> UpgradeRequest<'h> {
         self.host
     }
 
-    /// The value of the first field called `name`, in any case.
-    #[must_use]
-    pub fn header(&self, name: &str) -> Option<&'h [u8]> {
-        self.head.header(name)
-    }
-
     /// Every field in order: its name as it came, its value without the white space around it.
     pub(super) fn fields(&self) -> impl Iterator<Item = (&'h str, &'h [u8])> {
         self.head.fields()
@@ -192,22 +186,25 @@ impl<'h> UpgradeRequest<'h> {
         &self.key
     }
 
-    /// The subprotocols that the client offers, in its order of preference, less the hidden one.
+    /// The subprotocols that the client offers, in its order of preference, less those withheld.
     pub fn protocols(&self) -> impl Iterator<Item = &'h [u8]> {
         let offers = self.fields().filter(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-protocol"));
         offers.flat_map(|(_, value)| self.shown_protocols(value))
     }
 
-    /// The members of one `Sec-WebSocket-Protocol` field, less the hidden one.
+    /// The members of one `Sec-WebSocket-Protocol` field, less those withheld.
     pub(super) fn shown_protocols<'v>(&self, value: &'v [u8]) -> impl Iterator<Item = &'v [u8]> {
-        fields::members(value).filter(|protocol| Some(*protocol) != self.hidden)
+        fields::members(value).filter(|protocol| !self.is_withheld(protocol))
     }
 
-    /// Takes one subprotocol out of the offer: it carried a credential, which is not for the backend. From now on
-    /// the client has not offered it.
-    pub fn hide_protocol(&mut self, protocol: &[u8]) {
-        let offered = self.protocols().find(|offered| *offered == protocol);
-        self.hidden = offered.or(self.hidden);
+    /// Takes the subprotocols that begin with `prefix` out of the offer: they carry credentials, which are not for
+    /// the backend. From now on the client has not offered them.
+    pub fn withhold_protocols(&mut self, prefix: &[u8]) {
+        self.withheld.push(prefix.into());
+    }
+
+    fn is_withheld(&self, protocol: &[u8]) -> bool {
+        self.withheld.iter().any(|prefix| protocol.starts_with(prefix))
     }
 
     /// Whether the backend was or will be offered this subprotocol.
@@ -223,9 +220,9 @@ impl<'h> UpgradeRequest<'h> {
             .any(|member| fields::extension_name(member).eq_ignore_ascii_case(name))
     }
 
-    /// Whether a subprotocol is hidden.
-    pub(super) fn hides_protocol(&self) -> bool {
-        self.hidden.is_some()
+    /// Whether any subprotocol is withheld.
+    pub(super) fn withholds_protocols(&self) -> bool {
+        !self.withheld.is_empty()
     }
 }
 

@@ -53,7 +53,7 @@ impl UpgradeRequest<'_> {
         for (name, value) in self.fields().filter(|(name, _)| !ends_here(name)) {
             if name.eq_ignore_ascii_case("host") {
                 fields::push(head, name, self.authority());
-            } else if self.hides_protocol() && name.eq_ignore_ascii_case("sec-websocket-protocol") {
+            } else if self.withholds_protocols() && name.eq_ignore_ascii_case("sec-websocket-protocol") {
                 let offers: Vec<_> = self.shown_protocols(value).collect();
                 if !offers.is_empty() {
                     fields::push(head, name, &offers.join(b", ".as_slice()));

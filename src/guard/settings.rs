@@ -1,0 +1,95 @@
+//! What a route asks of those who want in. Plain data; whoever reads the configuration fills it in.
+
+use ipnet::IpNet;
+
+use super::{ApiKeys, CredentialSource, Limits, Origin, Rate, TokenKeys, Users};
+
+/// The admission rules of one route. The default lets everybody in.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Settings {
+    /// Web origins whose pages may connect (RFC 6454, RFC 6455 §10.2); `None`: not looked at. An empty list keeps
+    /// every browser out. It guards against foreign *pages*: other programs write what they like into the header.
+    pub origins: Option<Vec<Origin>>,
+    /// Whether a request without an `Origin` is refused too. By default it is not: every browser sends one with a
+    /// WebSocket handshake (RFC 6455 §4.1 item 8), so its absence says that no foreign page is behind the request.
+    pub origin_required: bool,
+    /// Networks whose clients may connect; empty: all. Clients without an address (Unix sockets) are in none.
+    pub allow: Vec<IpNet>,
+    /// Networks whose clients may not, whatever `allow` says.
+    pub deny: Vec<IpNet>,
+    /// How a client proves who it is; `None`: it need not.
+    pub auth: Option<Auth>,
+    /// Handshakes that may begin, of the whole process. Each shard keeps an equal share of it; see [`Rate`].
+    pub handshakes: Option<Rate>,
+    /// Sessions that one client address may hold on this route, of the whole process; an IPv6 /64 counts as one
+    /// address. `None`: no limit. Kept by [`Census`](super::Census), not by [`Guard`](super::Guard).
+    pub connections_per_ip: Option<u32>,
+    /// Sessions on this route, of the whole process; `None`: no limit. Kept by [`Census`](super::Census).
+    pub connections_max: Option<u32>,
+}
+
+impl Settings {
+    /// The part that [`Census`](super::Census) keeps; `None` if there is nothing to keep, and nobody to ask.
+    #[must_use]
+    pub fn limits(&self) -> Option<Limits> {
+        let limits = Limits { per_ip: self.connections_per_ip, max: self.connections_max };
+        (limits != Limits::default()).then_some(limits)
+    }
+}
+
+/// How a client proves who it is. One way a route.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Auth {
+    /// A key out of a file.
+    ApiKey(ApiKeyAuth),
+    /// A user name and a password (RFC 7617).
+    Basic(BasicAuth),
+    /// A signed token (RFC 7519).
+    Jwt(JwtAuth),
+}
+
+/// Admission by API key.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ApiKeyAuth {
+    /// The keys that open the door.
+    pub keys: ApiKeys,
+    /// Where a client may put its key. A request that has one in two places is refused.
+    pub from: Vec<CredentialSource>,
+}
+
+impl ApiKeyAuth {
+    /// These keys, in the header `X-Api-Key`.
+    #[must_use]
+    pub fn new(keys: ApiKeys) -> Self {
+        Self { keys, from: vec![CredentialSource::Header("X-Api-Key".to_owned())] }
+    }
+}
+
+/// Admission by user name and password, in `Authorization: Basic` (RFC 7617).
+#[derive(Debug, Clone, PartialEq)]
+pub struct BasicAuth {
+    /// The users and the hashes of their passwords.
+    pub users: Users,
+}
+
+/// Admission by JSON Web Token.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JwtAuth {
+    /// The keys that a token may be signed with, and the one algorithm.
+    pub keys: TokenKeys,
+    /// Where a client may put its token. A request that has one in two places is refused.
+    pub from: Vec<CredentialSource>,
+    /// What `iss` has to be (RFC 7519 §4.1.1); `None`: not looked at.
+    pub issuer: Option<String>,
+    /// What `aud` has to name (RFC 7519 §4.1.3). `None`: a token that names an audience is refused, as the RFC asks
+    /// of whoever does not find itself among them.
+    pub audience: Option<String>,
+}
+
+impl JwtAuth {
+    /// These keys, the token in `Authorization: Bearer`, no particular issuer or audience.
+    #[must_use]
+    pub fn new(keys: TokenKeys) -> Self {
+        Self { keys, from: vec![CredentialSource::Bearer], issuer: None, audience: None }
+    }
+}
