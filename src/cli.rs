@@ -5,9 +5,10 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use selat::balance::Policy;
 use selat::config::{
-    BackendUrl, Config, Cores, Limits, ListenAddress, Route, Target, Timeouts, parse_bytes, parse_duration,
+    Backend, BackendUrl, Config, Cores, Limits, ListenAddress, Pool, PoolId, Route, Target, Timeouts,
+    parse_bytes, parse_duration,
 };
-use selat::demo;
+use selat::{demo, session};
 use tracing::level_filters::LevelFilter;
 
 use crate::logging::{LogFormat, Logging};
@@ -162,26 +163,28 @@ enum LogLevel {
 impl ProxyArgs {
     fn config(self) -> Config {
         let listen = self.listen.expect("clap requires it where there is no subcommand");
+        let mut route = Route::new("default", Target::Pool(PoolId(0)));
+        route.session = session::Settings {
+            close: self.close_timeout,
+            idle: self.idle_timeout,
+            message_bytes_max: self.message_bytes_max.unwrap_or(route.session.message_bytes_max),
+            ..route.session
+        };
+        let mut pool = Pool::new("default", self.backends.into_iter().map(Backend::from).collect());
+        pool.connect = self.connect_timeout;
+        pool.policy = match self.balance {
+            Balance::RoundRobin => Policy::RoundRobin,
+            Balance::LeastConnections => Policy::LeastConnections,
+        };
         Config {
-            listen,
             cores: self.cores,
-            routes: vec![Route { path: None, target: Target::Pool }],
-            backends: self.backends,
-            policy: match self.balance {
-                Balance::RoundRobin => Policy::RoundRobin,
-                Balance::LeastConnections => Policy::LeastConnections,
-            },
-            limits: Limits {
-                connections_max: self.max_connections,
-                message_bytes_max: self.message_bytes_max.unwrap_or(Limits::default().message_bytes_max),
-            },
+            limits: Limits { connections_max: self.max_connections },
             timeouts: Timeouts {
                 head: self.head_timeout,
-                connect: self.connect_timeout,
                 close: self.close_timeout,
-                idle: self.idle_timeout,
                 drain_window: self.drain_window,
             },
+            ..Config::new(listen, vec![route], vec![pool])
         }
     }
 }

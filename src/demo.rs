@@ -12,9 +12,11 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use tungstenite::{Message, WebSocket, client};
 
-use crate::balance::Policy;
-use crate::config::{BackendUrl, Config, Cores, Limits, ListenAddress, Route, Target, Timeouts};
+use crate::config::{
+    Backend, BackendUrl, Config, Cores, Limits, ListenAddress, Pool, PoolId, Route, Target, Timeouts,
+};
 use crate::control::Signals;
+use crate::routing::PathPattern;
 use crate::server::{Running, StartError, start};
 use crate::wires::Look;
 
@@ -61,17 +63,17 @@ enum News {
 pub fn run(settings: Settings) -> Result<bool, StartError> {
     let stays = start(echo_backend(any_port()), Signals::Ignored)?;
     let stops = start(echo_backend(any_port()), Signals::Ignored)?;
-    let returning_address = stops.address.clone();
-    let backends = [&stays, &stops].into_iter().filter_map(|server| url(&server.address)).collect();
+    let returning_address = stops.address().clone();
+    let backends = [&stays, &stops].into_iter().filter_map(|server| url(server.address())).collect();
     let proxy = start(proxy(settings.listen.clone(), backends), Signals::Handled)?;
     let mut out = Screen::default();
     out.line(&format!(
         "proxy on {}, in front of ws://{} and ws://{}",
-        proxy.address, stays.address, stops.address
+        proxy.address(), stays.address(), stops.address()
     ));
 
     let (news, answers) = sync_channel(NEWS_MAX);
-    if let ListenAddress::Tcp(address) = proxy.address {
+    if let ListenAddress::Tcp(address) = *proxy.address() {
         (0..CLIENTS).for_each(|_| start_client(address, news.clone()));
     }
     drop(news);
@@ -80,13 +82,13 @@ pub fn run(settings: Settings) -> Result<bool, StartError> {
     show.run(settings.failover_after, settings.run_for);
     show.out.line(&format!(
         "-- stopping the backend ws://{}: its clients get a Close and come back",
-        stops.address
+        stops.address()
     ));
     stops.cut();
     stops.join()?;
     show.run(settings.failover_after, settings.run_for);
     let returned = start(echo_backend(returning_address), Signals::Ignored)?;
-    show.out.line(&format!("-- the backend ws://{} is back: new sessions go there again", returned.address));
+    show.out.line(&format!("-- the backend ws://{} is back: new sessions go there again", returned.address()));
     show.say_what_to_try();
     show.run(Duration::MAX, settings.run_for);
 
@@ -145,7 +147,7 @@ impl Show<'_> {
         self.out.line(&format!(
             "{:4}s  sessions {:3}  messages/s {messages:6}  p50 {:5} µs  p99 {:5} µs  backends up {}{came_back}",
             self.seconds,
-            look.counters.sessions_now,
+            look.counters.sessions().now,
             latency.value_at_quantile(0.5),
             latency.value_at_quantile(0.99),
             look.backends_up,
@@ -154,7 +156,7 @@ impl Show<'_> {
     }
 
     fn say_what_to_try(&mut self) {
-        let address = &self.proxy.address;
+        let address = self.proxy.address();
         self.out.line(&format!("Serving until Ctrl-C. Try with any WebSocket client:\n  ws://{address}/        echo, through the proxy\n  ws://{address}/ticker  a message a second, from the proxy itself"));
     }
 }
@@ -227,30 +229,26 @@ fn echo_backend(listen: ListenAddress) -> Config {
     let one_core = core_affinity::get_core_ids().and_then(|cores| cores.last().map(|core| core.id));
     Config {
         cores: one_core.map_or(Cores::All, |core| Cores::List([core].into())),
-        limits: Limits { connections_max: Some(256), ..Limits::default() },
-        ..server(listen, vec![Route { path: None, target: Target::Echo }])
+        limits: Limits { connections_max: Some(256) },
+        ..server(listen, vec![Route::new("echo", Target::Echo)], Vec::new())
     }
 }
 
 fn proxy(listen: ListenAddress, backends: Vec<BackendUrl>) -> Config {
-    let ticker = Route { path: Some("/ticker".to_owned()), target: Target::Ticker { every: TICK } };
-    let pool = Route { path: None, target: Target::Pool };
-    Config { backends, ..server(listen, vec![ticker, pool]) }
+    let mut ticker = Route::new("ticker", Target::Ticker { every: TICK });
+    ticker.matcher.path = PathPattern::Exact("/ticker".to_owned());
+    let all = Route::new("all", Target::Pool(PoolId(0)));
+    let pool = Pool::new("echo", backends.into_iter().map(Backend::from).collect());
+    server(listen, vec![ticker, all], vec![pool])
 }
 
-fn server(listen: ListenAddress, routes: Vec<Route>) -> Config {
+fn server(listen: ListenAddress, mut routes: Vec<Route>, pools: Vec<Pool>) -> Config {
+    let close = Duration::from_secs(2);
+    routes.iter_mut().for_each(|route| route.session.close = close);
     Config {
-        listen,
-        cores: Cores::All,
-        routes,
-        backends: Vec::new(),
-        policy: Policy::RoundRobin,
-        limits: Limits { connections_max: Some(1024), ..Limits::default() },
-        timeouts: Timeouts {
-            drain_window: Duration::from_secs(1),
-            close: Duration::from_secs(2),
-            ..Timeouts::default()
-        },
+        limits: Limits { connections_max: Some(1024) },
+        timeouts: Timeouts { drain_window: Duration::from_secs(1), close, ..Timeouts::default() },
+        ..Config::new(listen, routes, pools)
     }
 }
 

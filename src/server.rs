@@ -1,6 +1,8 @@
 //! Puts a server together: asks the host, binds, resolves, starts the shards and the control plane, and waits.
 
+use std::collections::VecDeque;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
@@ -9,11 +11,12 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use crate::balance::{ShardId, Snapshot};
-use crate::config::{Config, ListenAddress};
-use crate::control::{self, Backends, Outcome, Signals, Unresolved};
+use crate::config::{Config, ListenAddress, Placement};
+use crate::routing::ListenId;
+use crate::control::{self, Addresses, Outcome, Registry, Signals, Unresolved};
 use crate::runtime::executor::{self, Executor};
 use crate::runtime::host::{Host, HostError};
-use crate::runtime::listener::{self, Bound, ListenError, SocketFile};
+use crate::runtime::listener::{self, ListenError, SocketFile};
 use crate::runtime::mailbox::{Mailbox, Sender, mailbox};
 use crate::shard;
 use crate::wires::{Look, Order, ToControl, ToShard};
@@ -52,9 +55,9 @@ pub enum StartError {
 
 /// A server that is up.
 pub struct Running {
-    /// Where it listens, with the port that the kernel chose if none was asked for.
-    pub address: ListenAddress,
-    socket_file: Option<SocketFile>,
+    /// Where it listens, by [`ListenId`], with the ports that the kernel chose where none was asked for.
+    pub addresses: Vec<ListenAddress>,
+    socket_files: Vec<SocketFile>,
     executors: Vec<Executor>,
     control: JoinHandle<io::Result<Outcome>>,
     orders: Sender<ToControl>,
@@ -75,36 +78,76 @@ pub fn run(config: Config) -> Result<Outcome, StartError> {
 pub fn start(config: Config, signals: Signals) -> Result<Running, StartError> {
     let host = Host::check(&config)?;
     host.warnings.iter().for_each(|warning| warn!("{warning}"));
-    let backends = config.backends.iter().map(|backend| Ok((backend.clone(), control::resolve(backend)?)));
-    let mut backends = Backends::new(backends.collect::<Result<_, Unresolved>>()?, host.cores.len());
-    let Bound { listeners, address, is_shared, socket_file } =
-        listener::bind(&config.listen, host.cores.len())?;
-    if is_shared {
-        warn!(%address, "another program of this user listens here too; connections are spread over both");
-    }
+    let mut registry = Registry::new(host.cores.len());
+    // The first configuration takes nothing away.
+    let _ = registry.apply(&config, &resolve_all(&config)?, control::now());
+    let bound = Bound::all(&config, host.cores.len())?;
+    let Bound { listeners, addresses, socket_files } = bound;
 
     let config = Arc::new(config);
     let failed = |what| move |source| StartError::Thread { what, source };
     let (orders, inbox) = mailbox(TO_CONTROL_MAX).map_err(failed("the control plane"))?;
-    let snapshot = backends.take_snapshot().unwrap_or_else(|| Arc::new(Snapshot::default()));
-    let mut shards = Shards::new(&config, &host, orders.clone(), snapshot);
-    for (core, listener) in host.cores.iter().zip(listeners) {
-        shards.start(*core, listener).map_err(failed("a shard"))?;
+    let snapshot = registry.take_snapshot(control::now()).unwrap_or_default();
+    let mut shards = Shards::new(&config, &host, orders.clone(), snapshot).map_err(failed("a shard"))?;
+    for (core, listeners) in host.cores.iter().zip(listeners) {
+        shards.start(*core, listeners).map_err(failed("a shard"))?;
     }
     let Shards { senders, executors, started, .. } = shards;
     wait_for_start(&started, executors.len()).map_err(failed("a shard"))?;
 
     let (control_started, started) = sync_channel(1);
     let setup =
-        control::Setup { config, backends, shards: senders, inbox, signals, started: control_started };
+        control::Setup { config, registry, shards: senders, inbox, signals, started: control_started };
     let control = thread::Builder::new().name("selat-control".to_owned()).spawn(|| control::run(setup));
     let control = control.map_err(failed("the control plane"))?;
     wait_for_start(&started, 1).map_err(failed("the control plane"))?;
-    info!(%address, cores = ?host.cores, connections_max = host.connections_max, "listening");
-    Ok(Running { address, socket_file, executors, control, orders })
+    for address in &addresses {
+        info!(%address, cores = ?host.cores, connections_max = host.connections_max, "listening");
+    }
+    Ok(Running { addresses, socket_files, executors, control, orders })
+}
+
+/// Where every backend is.
+fn resolve_all(config: &Config) -> Result<Addresses, Unresolved> {
+    let urls = config.pools.iter().flat_map(|pool| pool.backends.iter().map(|backend| &backend.url));
+    urls.map(|url| Ok((url.clone(), control::resolve(url)?))).collect()
+}
+
+/// The listening sockets of a configuration.
+struct Bound {
+    /// Those of each shard.
+    listeners: Vec<Vec<(ListenId, OwnedFd)>>,
+    addresses: Vec<ListenAddress>,
+    socket_files: Vec<SocketFile>,
+}
+
+impl Bound {
+    fn all(config: &Config, shards: usize) -> Result<Self, ListenError> {
+        let mut all = Self { listeners: Vec::new(), addresses: Vec::new(), socket_files: Vec::new() };
+        all.listeners.resize_with(shards, Vec::new);
+        for (id, listen) in (0..).map(ListenId).zip(&config.listeners) {
+            let bound = listener::bind(&listen.address, shards)?;
+            if bound.is_shared {
+                let address = &bound.address;
+                warn!(%address, "another program of this user listens here too; connections are spread over both");
+            }
+            for (listeners, listener) in all.listeners.iter_mut().zip(bound.listeners) {
+                listeners.push((id, listener));
+            }
+            all.addresses.push(bound.address);
+            all.socket_files.extend(bound.socket_file);
+        }
+        Ok(all)
+    }
 }
 
 impl Running {
+    /// Where it listens first.
+    #[must_use]
+    pub fn address(&self) -> &ListenAddress {
+        self.addresses.first().expect("a configuration has a listener")
+    }
+
     /// Asks it to drain and end.
     pub fn drain(&self) {
         self.order(Order::Drain);
@@ -138,9 +181,7 @@ impl Running {
         let panicked = || io::Error::other("it panicked; please report this");
         let outcome =
             self.control.join().unwrap_or_else(|_| Err(panicked())).map_err(ended("the control plane"))?;
-        if let Some(socket_file) = self.socket_file {
-            socket_file.remove();
-        }
+        self.socket_files.into_iter().for_each(SocketFile::remove);
         for executor in self.executors {
             executor.join().map_err(ended("a shard"))?;
         }
@@ -163,6 +204,8 @@ struct Shards<'s> {
     start_signal: SyncSender<()>,
     started: Receiver<()>,
     senders: Vec<Sender<ToShard>>,
+    /// Of the shards that have not been started.
+    mailboxes: VecDeque<Mailbox<ToShard>>,
     executors: Vec<Executor>,
 }
 
@@ -172,24 +215,30 @@ impl<'s> Shards<'s> {
         host: &Host,
         control: Sender<ToControl>,
         snapshot: Arc<Snapshot>,
-    ) -> Self {
+    ) -> io::Result<Self> {
         let count = u32::try_from(host.cores.len()).unwrap_or(u32::MAX);
         let (start_signal, started) = sync_channel(host.cores.len());
         let connections_max = host.connections_max.div_ceil(count);
-        let (senders, executors) = (Vec::new(), Vec::new());
-        Self { config, control, snapshot, connections_max, start_signal, started, senders, executors }
+        let boxes: Vec<_> = host.cores.iter().map(|_| mailbox(TO_SHARD_MAX)).collect::<io::Result<_>>()?;
+        let (senders, mailboxes) = boxes.into_iter().unzip();
+        let executors = Vec::new();
+        Ok(Self { config, control, snapshot, connections_max, start_signal, started, senders, mailboxes, executors })
     }
 
-    fn start(&mut self, core: usize, listener: std::os::fd::OwnedFd) -> io::Result<()> {
+    fn start(&mut self, core: usize, listeners: Vec<(ListenId, OwnedFd)>) -> io::Result<()> {
         let id = ShardId(u16::try_from(self.executors.len()).unwrap_or(u16::MAX));
-        let (sender, inbox): (_, Mailbox<ToShard>) = mailbox(TO_SHARD_MAX)?;
+        let Some(mailbox) = self.mailboxes.pop_front() else { return Ok(()) };
         let place = shard::Place {
             id,
-            config: self.config.clone(),
             connections_max: self.connections_max,
             control: self.control.clone(),
+            neighbours: match self.config.placement {
+                Placement::Kernel => Vec::new(),
+                Placement::Balanced => self.senders.clone(),
+            },
         };
-        let setup = shard::Setup { place, listener, mailbox: inbox, snapshot: self.snapshot.clone() };
+        let (config, snapshot) = (self.config.clone(), self.snapshot.clone());
+        let setup = shard::Setup { place, listeners, mailbox, config, snapshot };
         let signal = self.start_signal.clone();
         let executor = executor::spawn(&format!("selat-{}", id.0), core, move || {
             // The starter waits for it, unless it has given up.
@@ -199,7 +248,6 @@ impl<'s> Shards<'s> {
                 tracing::error!(shard = id.0, %error, "a shard failed");
             }
         })?;
-        self.senders.push(sender);
         self.executors.push(executor);
         Ok(())
     }

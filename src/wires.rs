@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::balance::{BackendId, ShardId, Snapshot, Ticket};
 use crate::config::Config;
+use crate::guard::Limits;
 use crate::health::Outcome;
 use crate::routing::ListenId;
 use crate::session::Cause;
@@ -98,6 +99,8 @@ pub enum Ask {
         route: Arc<str>,
         /// Of whom.
         client: Option<IpAddr>,
+        /// How many there may be.
+        limits: Limits,
     },
     /// One more session on a backend of a pool some of whose backends take only so many.
     Backend {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::BackendUrl;
-use crate::balance::Policy;
+use crate::balance::{Policy, Queue};
 use crate::health;
 
 /// A pool's place in the configuration.
@@ -30,6 +30,8 @@ pub struct Pool {
     pub backends: Vec<Backend>,
     /// How their health is judged.
     pub health: health::Settings,
+    /// Who waits for a backend when all have as many sessions as they may.
+    pub queue: Queue,
     /// For a backend to accept a connection and answer the handshake; then the next one is tried.
     pub connect: Duration,
     /// Between two looks at where the backends' names point.
@@ -56,6 +58,7 @@ impl Pool {
             policy: Policy::default(),
             backends,
             health: health::Settings::default(),
+            queue: Self::QUEUE,
             connect: Self::CONNECT,
             resolve_every: Self::RESOLVE_EVERY,
         }
@@ -76,6 +79,9 @@ impl Pool {
 
     /// For [`Pool::connect`].
     pub const CONNECT: Duration = Duration::from_secs(5);
+
+    /// For [`Pool::queue`]: as long as a person waits for a page, and no longer a queue than can be served by then.
+    pub const QUEUE: Queue = Queue { sessions_max: 1024, timeout: Duration::from_secs(10) };
 
     /// For [`Pool::resolve_every`]: what resolvers and load balancers commonly cache.
     pub const RESOLVE_EVERY: Duration = Duration::from_secs(30);

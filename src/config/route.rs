@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::PoolId;
+use crate::guard;
 use crate::protocol::handshake::{FixedResponse, HeaderEdits, PathRewrite};
 use crate::routing::Matcher;
 use crate::session;
@@ -17,6 +18,8 @@ pub struct Route {
     pub matcher: Matcher,
     /// What is done with them.
     pub target: Target,
+    /// Who may open a session.
+    pub guard: guard::Settings,
     /// What becomes of the path on its way to a backend.
     pub rewrite: PathRewrite,
     /// What becomes of the request's head fields on their way to a backend.
@@ -51,6 +54,7 @@ impl Route {
             name: name.into(),
             matcher: Matcher::default(),
             target,
+            guard: guard::Settings::default(),
             rewrite: PathRewrite::default(),
             request_headers: HeaderEdits::default(),
             response_headers: HeaderEdits::default(),

@@ -1,46 +1,49 @@
 //! The shards' counters, who waits to see them, and the log lines made of them.
 
+use std::collections::HashMap;
 use std::sync::mpsc::SyncSender;
 
 use tracing::info;
 
-use super::Backends;
-use crate::config::Config;
-use crate::telemetry::Counters;
-use crate::wires::{Look, Report, SessionRecord};
+use crate::balance::BackendId;
+use crate::telemetry::{BackendCounters, Counters};
+use crate::wires::{End, Look, Report, SessionRecord};
 
 /// Owners that may wait for a look at once; beyond, the newest goes unanswered.
 const WAITING_MAX: usize = 64;
 
 pub(super) struct Books {
-    backends: usize,
-    /// The latest counters of each shard.
-    counters: Vec<Counters>,
-    has_ended: Vec<bool>,
-    /// Shards whose report is still out.
-    reports_due: Vec<bool>,
+    shards: Vec<Shard>,
     waiting: Vec<SyncSender<Look>>,
     wants_summary: bool,
 }
 
+/// What is known of one shard.
+#[derive(Default)]
+struct Shard {
+    /// Its latest counters.
+    counters: Counters,
+    backends: Vec<(BackendId, BackendCounters)>,
+    has_ended: bool,
+    /// Whether its report is still out.
+    is_due: bool,
+}
+
 impl Books {
-    pub(super) fn new(config: &Config, shards: usize) -> Self {
+    pub(super) fn new(shards: usize) -> Self {
         Self {
-            backends: config.backends.len(),
-            counters: vec![Counters::default(); shards],
-            has_ended: vec![false; shards],
-            reports_due: vec![false; shards],
+            shards: (0..shards).map(|_| Shard::default()).collect(),
             waiting: Vec::new(),
             wants_summary: false,
         }
     }
 
     pub(super) fn have_all_ended(&self) -> bool {
-        self.has_ended.iter().all(|has_ended| *has_ended)
+        self.shards.iter().all(|shard| shard.has_ended)
     }
 
     pub(super) fn has_ended(&self, shard: usize) -> bool {
-        self.has_ended.get(shard).copied().unwrap_or(true)
+        self.shards.get(shard).is_none_or(|shard| shard.has_ended)
     }
 
     pub(super) fn answer_with_next_look(&mut self, reply: SyncSender<Look>) {
@@ -55,14 +58,22 @@ impl Books {
         self.expect_reports();
     }
 
-    pub(super) fn handle_report(&mut self, report: Report, backends_up: usize) {
-        let shard = report.shard.index();
-        if let (Some(counters), Some(due)) = (self.counters.get_mut(shard), self.reports_due.get_mut(shard)) {
-            *counters = report.counters;
-            *due = false;
+    /// Every shard is asked for its report.
+    pub(super) fn expect_reports(&mut self) {
+        for shard in &mut self.shards {
+            shard.is_due = !shard.has_ended;
         }
-        if self.reports_due.iter().any(|due| *due) {
-            return;
+    }
+
+    /// A report has come; whether it was the last of those expected.
+    pub(super) fn handle_report(&mut self, report: Report, backends_up: usize) -> bool {
+        if let Some(shard) = self.shards.get_mut(report.shard.index()) {
+            shard.counters = report.counters;
+            shard.backends = report.backends;
+            shard.is_due = false;
+        }
+        if self.shards.iter().any(|shard| shard.is_due) {
+            return false;
         }
         let look = self.look(backends_up);
         if std::mem::take(&mut self.wants_summary) {
@@ -72,87 +83,116 @@ impl Books {
             // Who asked may have lost patience.
             let _ = reply.try_send(look.clone());
         }
+        true
     }
 
     pub(super) fn handle_ended(&mut self, report: Report, backends_up: usize) {
-        if let Some(has_ended) = self.has_ended.get_mut(report.shard.index()) {
-            *has_ended = true;
+        if let Some(shard) = self.shards.get_mut(report.shard.index()) {
+            shard.has_ended = true;
         }
         self.handle_report(report, backends_up);
     }
 
     pub(super) fn look(&self, backends_up: usize) -> Look {
-        let mut counters = Counters::default();
-        self.counters.iter().for_each(|shard| counters.merge(shard));
-        Look { counters, backends_up }
+        Look { counters: self.counters(), backends_up }
     }
 
-    pub(super) fn log_session(&self, record: &SessionRecord, backends: &Backends) {
-        let cause = record.cause;
-        let url = record.backend.and_then(|id| backends.url(id));
-        info!(
-            target: "session",
-            client = record.client,
-            backend = url.map_or_else(|| "selat".to_owned(), ToString::to_string),
-            duration_ms = u64::try_from(record.duration.as_millis()).unwrap_or(u64::MAX),
-            bytes_from_client = record.from_client.bytes,
-            messages_from_client = record.from_client.messages,
-            bytes_from_backend = record.from_backend.bytes,
-            messages_from_backend = record.from_backend.messages,
-            code = cause.and_then(|cause| cause.code).map(|code| code.get()),
-            ended_by = cause.map_or("proxy", |cause| cause.side.name()),
-            why = cause.map_or("cut", |cause| cause.why.name()),
-            cut = record.is_cut,
-            "session ended"
-        );
+    /// Of all shards.
+    pub(super) fn counters(&self) -> Counters {
+        let mut counters = Counters::default();
+        self.shards.iter().for_each(|shard| counters.merge(&shard.counters));
+        counters
+    }
+
+    /// Of each shard.
+    pub(super) fn shards(&self) -> impl Iterator<Item = &Counters> {
+        self.shards.iter().map(|shard| &shard.counters)
+    }
+
+    /// Of all shards, by backend.
+    pub(super) fn backends(&self) -> HashMap<BackendId, BackendCounters> {
+        let mut backends: HashMap<_, BackendCounters> = HashMap::new();
+        for (id, counters) in self.shards.iter().flat_map(|shard| &shard.backends) {
+            backends.entry(*id).or_default().merge(counters);
+        }
+        backends
     }
 
     /// What has happened, and how the shards shared it.
     pub(super) fn log_summary(&self, look: &Look) {
-        for (shard, counters) in self.counters.iter().enumerate() {
-            log_counters(&format!("shard {shard}"), counters);
+        for (number, shard) in self.shards.iter().enumerate() {
+            log_counters(&format!("shard {number}"), &shard.counters);
         }
         log_counters("all shards", &look.counters);
-        info!(backends_up = look.backends_up, backends = self.backends, "backends");
+        info!(backends_up = look.backends_up, "backends");
     }
 
     /// The last word: how many sessions ended how.
     pub(super) fn log_end(&self, look: &Look) {
         self.log_summary(look);
         let counters = &look.counters;
+        let ended = |why| counters.ended_total(why);
         info!(
-            sessions = counters.sessions,
-            closed = counters.ended_closed,
-            vanished = counters.ended_vanished,
-            violation = counters.ended_violation,
-            idle = counters.ended_idle,
-            drained = counters.ended_drained,
-            cut = counters.ended_cut,
+            sessions = counters.sessions().total,
+            closed = ended("closed"),
+            vanished = ended("vanished"),
+            violation = ended("violation"),
+            idle = ended("idle"),
+            drained = ended("drained"),
+            retired = ended("retired"),
+            cut = ended("cut"),
             faults = counters.faults,
             "ended"
         );
     }
+}
 
-    fn expect_reports(&mut self) {
-        for (due, has_ended) in self.reports_due.iter_mut().zip(&self.has_ended) {
-            *due = !has_ended;
+/// The access log: a line for a session, or for a request that came to none.
+pub(super) fn log_record(record: &SessionRecord, backend: Option<&str>) {
+    let route = record.route.as_deref();
+    let SessionRecord { client, path, identity, from_client, from_backend, .. } = record;
+    let (cause, is_cut) = match record.end {
+        End::Session { cause, is_cut } => (cause, is_cut),
+        End::Refused(refused) => {
+            let (status, reason) = (refused.status, refused.reason);
+            return info!(target: "session", client, route, path, identity, status, reason, "request refused");
         }
-    }
+    };
+    info!(
+        target: "session",
+        client,
+        route,
+        path,
+        identity,
+        backend = backend.unwrap_or("selat"),
+        duration_ms = u64::try_from(record.duration.as_millis()).unwrap_or(u64::MAX),
+        bytes_from_client = from_client.bytes,
+        messages_from_client = from_client.messages,
+        bytes_from_backend = from_backend.bytes,
+        messages_from_backend = from_backend.messages,
+        code = cause.and_then(|cause| cause.code).map(|code| code.get()),
+        ended_by = cause.map_or("proxy", |cause| cause.side.name()),
+        why = cause.map_or("cut", |cause| cause.why.name()),
+        cut = is_cut,
+        "session ended"
+    );
 }
 
 fn log_counters(of: &str, counters: &Counters) {
+    let sessions = counters.sessions();
     info!(
         of,
         accepted = counters.accepted,
+        handed_over = counters.handed_over,
         refused = counters.refused_total(),
-        sessions_now = counters.sessions_now,
-        sessions = counters.sessions,
+        sessions_now = sessions.now,
+        sessions = sessions.total,
         dials = counters.dials,
         dials_failed = counters.dials_failed,
-        messages_from_clients = counters.from_clients.messages,
-        messages_from_backends = counters.from_backends.messages,
-        bytes_from_clients = counters.from_clients.bytes,
-        bytes_from_backends = counters.from_backends.bytes,
+        messages_from_clients = sessions.from_clients.messages,
+        messages_from_backends = sessions.from_backends.messages,
+        bytes_from_clients = sessions.from_clients.bytes,
+        bytes_from_backends = sessions.from_backends.bytes,
         accept_failures = counters.accept_failures,
         lines_dropped = counters.lines_dropped,
         "counters"

@@ -1,11 +1,15 @@
 //! The control plane: one thread, tokio's current-thread runtime, the only room that knows it.
 //!
-//! Hears what the shards saw, judges the backends' health, tells every shard; writes the logs; takes signals and
-//! the owner's orders; and ends when all shards have. See `docs/adr/0005-two-planes.md`.
+//! Hears what the shards saw, judges the backends' health, tells every shard; rules on what the whole process has
+//! only so many of; writes the logs; takes signals and the owner's orders; and ends when all shards have. See
+//! `docs/adr/0005-two-planes.md`.
 
-mod backends;
 mod books;
+mod errands;
+mod grants;
 mod probe;
+mod registry;
+mod resolve;
 mod signals;
 
 use std::io;
@@ -17,15 +21,20 @@ use tokio::io::unix::AsyncFd;
 use tokio::time::sleep_until;
 use tracing::{error, info, warn};
 
-pub use backends::Backends;
-pub use probe::{Unresolved, resolve};
+pub use probe::probe;
+pub use registry::{Addresses, Registry};
+pub use resolve::{Difference, Unresolved, resolve, resolve_all};
 pub use signals::Signals;
 
-use crate::config::Config;
+use crate::balance::{BackendId, ShardId, Ticket};
+use crate::config::{Config, Placement};
 use crate::runtime::mailbox::{Mailbox, Sender};
-use crate::wires::{Drain, Look, Order, ToControl, ToShard};
+use crate::wires::{Ask, Drain, Look, Order, Report, Ruling, ToControl, ToShard};
 use books::Books;
+use grants::{Grants, Rulings};
 use probe::Probes;
+use registry::LineId;
+use resolve::Resolver;
 
 /// How often the control plane looks for what it is not woken for: session records, good news.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -35,7 +44,7 @@ pub struct Setup {
     /// What to do.
     pub config: Arc<Config>,
     /// The backends as the shards know them at the start.
-    pub backends: Backends,
+    pub registry: Registry,
     /// To each shard, by its number.
     pub shards: Vec<Sender<ToShard>>,
     /// From all of them, and from the owner.
@@ -64,8 +73,12 @@ enum Phase {
 
 struct Control {
     config: Arc<Config>,
-    backends: Backends,
+    registry: Registry,
+    grants: Grants,
     shards: Vec<Sender<ToShard>>,
+    /// Connections of each shard, as last reported, and whether that has been passed on.
+    loads: Vec<u32>,
+    loads_changed: bool,
     books: Books,
     phase: Phase,
     is_clean: bool,
@@ -77,7 +90,10 @@ struct Control {
 /// When tokio or the signal handlers cannot start.
 pub fn run(setup: Setup) -> io::Result<Outcome> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(serve(setup))
+    let outcome = runtime.block_on(serve(setup));
+    // A lookup may be under way that the system's resolver has not given up yet: nobody waits for it.
+    runtime.shutdown_background();
+    outcome
 }
 
 /// The control plane's loop.
@@ -85,40 +101,59 @@ pub fn run(setup: Setup) -> io::Result<Outcome> {
 /// # Cancel safety
 /// Not to be cancelled: it is the thread's only future.
 async fn serve(setup: Setup) -> io::Result<Outcome> {
-    let Setup { config, backends, shards, inbox, signals, started } = setup;
+    let Setup { config, registry, shards, inbox, signals, started } = setup;
     let mut signals = signals.listen()?;
     // The starter waits for it, unless it has given up.
     let _ = started.send(());
     drop(started);
-    let mut probes = Probes::new(config.timeouts.connect);
     let inbox = watch(inbox)?;
-    let books = Books::new(&config, shards.len());
-    let mut control = Control { config, backends, shards, books, phase: Phase::Serving, is_clean: true };
+    let mut control = Control::new(config, registry, shards);
+    let mut errands = Outside { probes: Probes::new(), resolver: Resolver::new() };
     while !control.books.have_all_ended() {
-        let wake_at = now() + LOOK_EVERY;
-        let wake_at = control.backends.next_probe().map_or(wake_at, |probe| probe.min(wake_at));
+        errands.plan(&mut control.registry);
         tokio::select! {
             bell = inbox.readable() => bell?.clear_ready(),
             signal = signals.next() => control.handle_signal(signal),
-            (backend, is_reachable) = probes.next() => {
-                control.backends.handle_probe(backend, is_reachable, now());
+            (backend, result) = errands.probes.next() => {
+                control.registry.handle_probe(backend, result.map(drop), now());
             }
-            () = sleep_until(wake_at.into()) => {}
+            (line, resolved) = errands.resolver.next() => control.registry.handle_resolved(line, resolved, now()),
+            () = sleep_until(control.wake_at(&errands).into()) => {}
         }
         inbox.get_ref().hush();
         while let Some(message) = inbox.get_ref().take() {
             control.handle(message);
         }
-        for backend in control.backends.take_due_probes(now()) {
-            if let Some(address) = control.backends.address(backend) {
-                probes.start(backend, address);
-            }
-        }
+        control.keep_time();
         control.publish();
     }
     let look = control.look();
     control.books.log_end(&look);
     Ok(Outcome { look, is_clean: control.is_clean })
+}
+
+/// What is asked outside of the process.
+struct Outside {
+    probes: Probes<BackendId>,
+    resolver: Resolver<LineId>,
+}
+
+impl Outside {
+    /// Starts what is due, for the backends as they are now.
+    fn plan(&mut self, registry: &mut Registry) {
+        for (backend, at) in registry.take_replanned() {
+            self.probes.plan(backend, at);
+        }
+        for (line, url, every) in registry.lines() {
+            self.resolver.watch(line, url, every, now());
+        }
+        self.probes.start_due(now(), |backend| registry.question(backend));
+        self.resolver.start_due(now(), |line| registry.url(line));
+    }
+
+    fn wake_at(&self) -> Option<Instant> {
+        [self.probes.wake_at(), self.resolver.wake_at()].into_iter().flatten().min()
+    }
 }
 
 #[expect(
@@ -130,24 +165,60 @@ fn watch(inbox: Mailbox<ToControl>) -> io::Result<AsyncFd<Mailbox<ToControl>>> {
 }
 
 /// The control plane's clock.
-fn now() -> Instant {
+#[must_use]
+pub fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
 impl Control {
+    fn new(config: Arc<Config>, registry: Registry, shards: Vec<Sender<ToShard>>) -> Self {
+        let mut grants = Grants::default();
+        // Nobody can be waiting yet.
+        let _ = grants.handle_config(&config);
+        let loads = vec![0; shards.len()];
+        let books = Books::new(shards.len());
+        let phase = Phase::Serving;
+        Self { config, registry, grants, shards, loads, loads_changed: false, books, phase, is_clean: true }
+    }
+
     fn handle(&mut self, message: ToControl) {
         match message {
-            ToControl::Dialled { backend, outcome } => self.backends.handle_outcome(backend, outcome, now()),
-            ToControl::Sessions { shard, counts } => self.backends.handle_sessions(shard, &counts),
-            ToControl::Session(record) => self.books.log_session(&record, &self.backends),
-            ToControl::Report(report) => self.books.handle_report(*report, self.backends.up()),
+            ToControl::Dialled { backend, outcome } => self.registry.handle_outcome(backend, outcome, now()),
+            ToControl::Load { shard, connections, sessions } => {
+                self.registry.handle_sessions(shard, &sessions);
+                self.handle_load(shard, connections);
+            }
+            ToControl::Session(record) => {
+                let backend = record.backend.and_then(|id| self.registry.name(id));
+                books::log_record(&record, backend.as_deref());
+            }
+            ToControl::Ask(ticket, ask) => self.handle_ask(ticket, *ask),
+            ToControl::Release(release) => {
+                let ruling = self.grants.handle_release(release);
+                self.tell_rulings(ruling);
+            }
+            ToControl::Report(report) => {
+                self.books.handle_report(*report, self.registry.up());
+            }
             ToControl::Ended(report) => self.handle_ended(*report),
             ToControl::Order(Order::Drain) => self.drain(),
             ToControl::Order(Order::Cut) => self.cut(),
             ToControl::Order(Order::Look(reply)) => {
                 self.books.answer_with_next_look(reply);
-                self.tell_all(&ToShard::Report);
+                self.tell_all(|| ToShard::Report);
             }
+        }
+    }
+
+    fn handle_ask(&mut self, ticket: Ticket, ask: Ask) {
+        let ruling = self.grants.handle_ask(ticket, ask, now());
+        self.tell_rulings(ruling.map(|ruling| (ticket, ruling)));
+    }
+
+    fn handle_load(&mut self, shard: ShardId, connections: u32) {
+        if let Some(load) = self.loads.get_mut(shard.index()) {
+            self.loads_changed |= *load != connections;
+            *load = connections;
         }
     }
 
@@ -157,18 +228,18 @@ impl Control {
             signals::Signal::Terminate => self.cut(),
             signals::Signal::Summarise => {
                 self.books.summarise_with_next_look();
-                self.tell_all(&ToShard::Report);
+                self.tell_all(|| ToShard::Report);
             }
         }
     }
 
-    fn handle_ended(&mut self, report: crate::wires::Report) {
+    fn handle_ended(&mut self, report: Report) {
         if self.phase == Phase::Serving {
             error!(shard = report.shard.0, "a shard ended unasked; the others drain, then selat ends");
             self.is_clean = false;
             self.drain();
         }
-        self.books.handle_ended(report, self.backends.up());
+        self.books.handle_ended(report, self.registry.up());
     }
 
     fn drain(&mut self) {
@@ -176,30 +247,60 @@ impl Control {
         let window = self.config.timeouts.drain_window;
         info!(window = ?window, "draining: each session gets a Close 1001; a second signal cuts at once");
         let deadline = now() + window + self.config.timeouts.close;
-        self.tell_all(&ToShard::Drain(Drain { window, deadline }));
+        self.tell_all(|| ToShard::Drain(Drain { window, deadline }));
     }
 
     fn cut(&mut self) {
         self.phase = Phase::Draining;
         info!("cutting every session");
-        self.tell_all(&ToShard::Cut);
+        self.tell_all(|| ToShard::Cut);
     }
 
-    fn publish(&mut self) {
-        if let Some(snapshot) = self.backends.take_snapshot() {
-            self.tell_all(&ToShard::Snapshot(snapshot));
+    fn keep_time(&mut self) {
+        if self.grants.deadline().is_some_and(|at| at <= now()) {
+            let rulings = self.grants.handle_time(now());
+            self.tell_rulings(rulings);
         }
     }
 
-    fn tell_all(&self, message: &ToShard) {
-        for (shard, sender) in self.shards.iter().enumerate() {
-            if sender.send(message.clone()).is_err() && !self.books.has_ended(shard) {
-                warn!(shard, "a shard does not take its orders");
-            }
+    /// When something is due without anything being heard.
+    fn wake_at(&self, outside: &Outside) -> Instant {
+        let look_at = now() + LOOK_EVERY;
+        let due = [outside.wake_at(), self.registry.wake_at(), self.grants.deadline()];
+        due.into_iter().flatten().fold(look_at, Instant::min)
+    }
+
+    /// Tells the shards what has changed.
+    fn publish(&mut self) {
+        if let Some(snapshot) = self.registry.take_snapshot(now()) {
+            let rulings: Rulings = self.grants.handle_snapshot(&snapshot);
+            self.tell_all(|| ToShard::Snapshot(snapshot.clone()));
+            self.tell_rulings(rulings);
+        }
+        if self.config.placement == Placement::Balanced && std::mem::take(&mut self.loads_changed) {
+            let loads: Arc<[u32]> = self.loads.as_slice().into();
+            self.tell_all(|| ToShard::Loads(loads.clone()));
+        }
+    }
+
+    fn tell_rulings(&self, rulings: impl IntoIterator<Item = (Ticket, Ruling)>) {
+        for (ticket, ruling) in rulings {
+            self.tell(ticket.shard, ToShard::Ruling(ticket, ruling));
+        }
+    }
+
+    fn tell_all(&self, message: impl Fn() -> ToShard) {
+        (0..).map(ShardId).zip(&self.shards).for_each(|(shard, _)| self.tell(shard, message()));
+    }
+
+    fn tell(&self, shard: ShardId, message: ToShard) {
+        let is_told = self.shards.get(shard.index()).is_some_and(|sender| sender.send(message).is_ok());
+        if !is_told && !self.books.has_ended(shard.index()) {
+            warn!(shard = shard.0, "a shard does not take its orders");
         }
     }
 
     fn look(&self) -> Look {
-        self.books.look(self.backends.up())
+        self.books.look(self.registry.up())
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
@@ -34,6 +34,8 @@ pub struct Registry {
     is_stale: bool,
     /// When a weight changes by itself next, in a slow start.
     weights_change_at: Option<Instant>,
+    /// Backends whose probe may be wanted at another time than before.
+    replanned: Vec<BackendId>,
 }
 
 pub(super) struct Pool {
@@ -76,6 +78,7 @@ impl Registry {
             epoch: Epoch(0),
             is_stale: true,
             weights_change_at: None,
+            replanned: Vec::new(),
         }
     }
 
@@ -200,10 +203,16 @@ impl Registry {
         meant
     }
 
-    /// Every backend, and when its probe is wanted.
-    pub(super) fn probe_times(&self) -> impl Iterator<Item = (BackendId, Option<Instant>)> {
-        let backends = self.pools.iter().flat_map(|pool| &pool.backends);
-        backends.map(|backend| (backend.id, backend.health.probe_at()))
+    /// The backends whose probe may be wanted at another time than before, and when; `None` for those that are gone.
+    pub(super) fn take_replanned(&mut self) -> Vec<(BackendId, Option<Instant>)> {
+        let replanned = std::mem::take(&mut self.replanned);
+        let probe_at = |id| self.backend_of(id).and_then(|backend| backend.health.probe_at());
+        replanned.into_iter().map(|id| (id, probe_at(id))).collect()
+    }
+
+    fn backend_of(&self, id: BackendId) -> Option<&Backend> {
+        let (pool, at) = self.places.get(&id)?;
+        self.pools.get(*pool)?.backends.get(*at)
     }
 
     /// What to ask a backend.
@@ -215,18 +224,23 @@ impl Registry {
         Some(Question { address: backend.address, url: backend.url.clone(), probe, timeout })
     }
 
-    /// Every line whose host is a name, and how often it is to be resolved.
-    pub(super) fn lines(&self) -> impl Iterator<Item = (LineId, &BackendUrl, std::time::Duration)> {
-        let lines = self.pools.iter().flat_map(|pool| {
-            pool.lines.iter().map(|line| (line.id, &line.url, pool.settings.resolve_every))
-        });
-        lines.filter(|(_, url, _)| url.host.parse::<std::net::IpAddr>().is_err())
+    /// Every line, and how often its name is to be resolved.
+    pub(super) fn lines(&self) -> impl Iterator<Item = (LineId, &BackendUrl, Duration)> {
+        self.pools.iter().flat_map(|pool| {
+            let every = pool.settings.resolve_every;
+            pool.lines.iter().map(move |line| (line.id, &line.url, every))
+        })
+    }
+
+    /// What a line's name is to be resolved for.
+    pub(super) fn url(&self, id: LineId) -> Option<BackendUrl> {
+        let mut lines = self.pools.iter().flat_map(|pool| &pool.lines);
+        lines.find(|line| line.id == id).map(|line| line.url.clone())
     }
 
     /// How the log calls a backend.
     pub(super) fn name(&self, id: BackendId) -> Option<String> {
-        let (pool, at) = self.places.get(&id)?;
-        Some(self.pools.get(*pool)?.backends.get(*at)?.name())
+        self.backend_of(id).map(Backend::name)
     }
 
     /// Makes a pool what its settings say: at the addresses its lines have, or, where they are new, at `addresses`.
@@ -294,7 +308,8 @@ impl Registry {
         let places = self.pools.iter().enumerate().flat_map(|(pool, entry)| {
             entry.backends.iter().enumerate().map(move |(at, backend)| (backend.id, (pool, at)))
         });
-        self.places = places.collect();
+        let former = std::mem::replace(&mut self.places, places.collect());
+        self.replanned.extend(former.keys().chain(self.places.keys()));
     }
 
     /// Changes one backend, and says so if that took it up or down.
@@ -306,6 +321,7 @@ impl Registry {
         change(backend, judge);
         let is_up = backend.health.is_up();
         self.is_stale |= was_up != is_up;
+        self.replanned.push(id);
         let (pool, backend, state) = (&settings.name, backend.name(), backend.health.state());
         match (was_up, is_up) {
             (true, false) => warn!(%pool, backend, %state, "backend is down; new sessions go elsewhere"),

@@ -8,6 +8,7 @@ mod dial;
 mod lane;
 mod orders;
 mod permit;
+mod place;
 mod placement;
 mod plan;
 mod pump;
@@ -16,6 +17,7 @@ mod refuse;
 mod respond;
 mod serve;
 mod upgrade;
+mod visitor;
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;

@@ -3,7 +3,8 @@
 use std::rc::Rc;
 
 use super::pump::Pump;
-use super::upgrade::{self, Opened, Unopened, Visitor};
+use super::upgrade::{self, Opened, Unopened};
+use super::visitor::Visitor;
 use super::{Shard, refuse, respond};
 use crate::runtime::Socket;
 use crate::wires::Arrival;

@@ -77,6 +77,9 @@ pub enum Refusal {
     /// No backend may be tried at the moment.
     #[error("no backend is available; try again shortly")]
     NoBackend,
+    /// Every backend has as many sessions as it may, and the queue is full or its wait was too long.
+    #[error("all backends are busy; try again shortly")]
+    Crowded,
     /// The shard holds as many connections as it may.
     #[error("too many connections; try again shortly")]
     Full,
@@ -135,9 +138,37 @@ impl Refusal {
             Self::TooManyRequests { .. } => (429, "Too Many Requests"),
             Self::HeadTooLarge => (431, "Request Header Fields Too Large"),
             Self::BackendFailed => (502, "Bad Gateway"),
-            Self::NoBackend | Self::Full | Self::Draining => (503, "Service Unavailable"),
+            Self::NoBackend | Self::Crowded | Self::Full | Self::Draining => (503, "Service Unavailable"),
             Self::BackendTimeout => (504, "Gateway Timeout"),
             Self::HttpVersion => (505, "HTTP Version Not Supported"),
+        }
+    }
+
+    /// The word for counters and logs: one of a small set.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Head(_) | Self::Syntax(_) => "malformed",
+            Self::Target => "target",
+            Self::Host => "host",
+            Self::Key => "key",
+            Self::BodyPresent => "body",
+            Self::Method => "method",
+            Self::NotAnUpgrade => "not_an_upgrade",
+            Self::Version | Self::HttpVersion => "version",
+            Self::HeadTooLarge => "head_too_large",
+            Self::HeadTimeout => "head_timeout",
+            Self::CredentialRepeated => "credential_repeated",
+            Self::Unauthorized { .. } => "unauthorized",
+            Self::Forbidden(_) => "forbidden",
+            Self::TooManyRequests { .. } => "too_many_requests",
+            Self::RouteUnknown => "no_route",
+            Self::BackendFailed => "backend_failed",
+            Self::BackendTimeout => "backend_timeout",
+            Self::NoBackend => "no_backend",
+            Self::Crowded => "queue",
+            Self::Full => "connections_max",
+            Self::Draining => "draining",
         }
     }
 
