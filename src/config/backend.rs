@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// Where a backend is. Its host may be a name; resolving it is not done here.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct BackendUrl {
     /// Name or address; an IPv6 address without its brackets.
     pub host: String,

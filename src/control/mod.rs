@@ -108,17 +108,18 @@ async fn serve(setup: Setup) -> io::Result<Outcome> {
     drop(started);
     let inbox = watch(inbox)?;
     let mut control = Control::new(config, registry, shards);
-    let mut errands = Outside { probes: Probes::new(), resolver: Resolver::new() };
+    let mut outside = Outside { probes: Probes::new(), resolver: Resolver::new() };
     while !control.books.have_all_ended() {
-        errands.plan(&mut control.registry);
+        outside.plan(&mut control.registry);
+        let wake_at = control.wake_at(&outside);
         tokio::select! {
             bell = inbox.readable() => bell?.clear_ready(),
             signal = signals.next() => control.handle_signal(signal),
-            (backend, result) = errands.probes.next() => {
+            (backend, result) = outside.probes.next() => {
                 control.registry.handle_probe(backend, result.map(drop), now());
             }
-            (line, resolved) = errands.resolver.next() => control.registry.handle_resolved(line, resolved, now()),
-            () = sleep_until(control.wake_at(&errands).into()) => {}
+            (line, resolved) = outside.resolver.next() => control.registry.handle_resolved(line, resolved, now()),
+            () = sleep_until(wake_at.into()) => {}
         }
         inbox.get_ref().hush();
         while let Some(message) = inbox.get_ref().take() {

@@ -57,7 +57,7 @@ pub(super) async fn ask(shard: &Rc<Shard>, ask: Ask) -> (Ruling, Permit) {
 /// What has to be given back after this ruling.
 fn granted(ask: Ask, ruling: Ruling) -> Option<Release> {
     match (ruling, ask) {
-        (Ruling::Admitted, Ask::Route { route, client }) => Some(Release::Route { route, client }),
+        (Ruling::Admitted, Ask::Route { route, client, .. }) => Some(Release::Route { route, client }),
         (Ruling::Placed(backend), Ask::Backend { .. }) => Some(Release::Backend(backend)),
         (Ruling::Admitted | Ruling::Placed(_) | Ruling::Denied(_) | Ruling::Crowded, _) => None,
     }

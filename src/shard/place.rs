@@ -122,9 +122,9 @@ fn hash_key(policy: &Policy, request: &UpgradeRequest<'_>, visitor: &Visitor) ->
             IpAddr::V4(address) => address.octets().to_vec(),
             IpAddr::V6(address) => address.octets().to_vec(),
         }),
-        HashBy::Header(name) => request.header(name).map(<[u8]>::to_vec),
-        HashBy::Cookie(name) => once(request.cookie(name)).map(<[u8]>::to_vec),
-        HashBy::Query(name) => once(request.query_parameter(name)).map(|value| value.as_bytes().to_vec()),
+        HashBy::Header(name) => request.header(name).once().map(<[u8]>::to_vec),
+        HashBy::Cookie(name) => request.cookie(name).once().map(<[u8]>::to_vec),
+        HashBy::Query(name) => request.query_parameter(name).once().map(|value| value.as_bytes().to_vec()),
         HashBy::Path => Some(request.path().as_bytes().to_vec()),
     }
 }

@@ -29,6 +29,14 @@ impl<T> Occurrence<T> {
         }
     }
 
+    /// The value, where it is beyond doubt.
+    pub fn once(self) -> Option<T> {
+        match self {
+            Self::Once(value) => Some(value),
+            Self::Missing | Self::Repeated => None,
+        }
+    }
+
     /// The same with another value.
     pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Occurrence<U> {
         match self {
