@@ -12,6 +12,7 @@ mod fields;
 mod fixed;
 mod forwarding;
 mod head;
+mod node;
 mod refusal;
 mod request;
 mod rewrite;
