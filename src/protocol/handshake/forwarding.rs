@@ -154,6 +154,8 @@ impl Forwarding {
     /// Appends the fields for a backend.
     pub(super) fn push(&self, request: &UpgradeRequest<'_>, hop: Hop, head: &mut Vec<u8>) {
         let stance = self.stance(hop.peer);
+        // A PROXY protocol header may name an IPv4 client as IPv6 maps it.
+        let hop = Hop { peer: hop.peer.map(|peer| peer.to_canonical()), ..hop };
         for header in &self.headers {
             let came = fields::values(request.head().headers(), header.name());
             let came: Vec<&[u8]> = came.filter(|_| stance != Stance::Drop).collect();
@@ -337,6 +339,7 @@ mod tests {
             let told_of_v4 = told(&forwarding(), Some("192.0.2.9"), lines);
             assert_eq!(told_of_v4, expected("192.0.2.9", "192.0.2.9"));
             let told_of_v6 = told(&forwarding(), Some("2001:4860::1"), lines);
+            assert_eq!(told(&forwarding(), Some("::ffff:192.0.2.9"), lines), told_of_v4);
             // RFC 7239 §6: IPv6 in brackets and quoted.
             assert_eq!(told_of_v6, expected("2001:4860::1", "\"[2001:4860::1]\""));
         }
