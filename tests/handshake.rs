@@ -8,8 +8,8 @@
 
 use selat::protocol::frame::Rsv;
 use selat::protocol::handshake::{
-    Answer, Body, Facts, Forwarding, HEADERS_MAX, HeadFault, HeaderEdits, Hop, PathRewrite, Refusal, Rewrite,
-    Scheme, UpgradeRequest, answer, head_len,
+    Answer, Body, Facts, Forwarding, HEADERS_MAX, HeadFault, HeaderEdits, Hop, InvalidAnswer, PathRewrite,
+    Refusal, RequestHead, Rewrite, Scheme, UpgradeRequest, answer, head_len, switching_protocols,
 };
 
 /// The handshake of RFC 6455 §1.2, as far as it is mandatory.
@@ -42,15 +42,31 @@ fn assert_refused(rows: &[(&str, String, Refusal)]) {
 
 /// The header lines that a backend at `ws://backend/base` gets.
 fn forwarded(head: &str, client: Option<&str>) -> Vec<String> {
-    let peer = client.map(|address| address.parse().unwrap());
     let request = judge(head.as_bytes()).unwrap_or_else(|refusal| panic!("{refusal}: {head:?}"));
+    rewritten(&request, client, &PathRewrite::default(), &HeaderEdits::default())
+}
+
+/// The header lines that a backend at `ws://backend/base` gets with these rewrites.
+fn rewritten(
+    request: &UpgradeRequest<'_>,
+    client: Option<&str>,
+    path: &PathRewrite,
+    edits: &HeaderEdits,
+) -> Vec<String> {
+    let peer = client.map(|address| address.parse().unwrap());
     let forwarded = request.head_for(&Rewrite {
         base_path: "/base",
-        path: &PathRewrite::default(),
+        path,
         forwarding: &Forwarding::default(),
         hop: Hop { peer, scheme: Scheme::Http, port: None },
-        edits: &HeaderEdits::default(),
-        facts: &Facts::default(),
+        edits,
+        facts: &Facts {
+            client: peer,
+            host: request.authority(),
+            path: request.path(),
+            route: "chat",
+            identity: None,
+        },
     });
     let forwarded = String::from_utf8(forwarded).unwrap();
     forwarded.strip_suffix("\r\n\r\n").unwrap().split("\r\n").map(str::to_owned).collect()
@@ -256,6 +272,133 @@ fn everything_else_goes_on_as_it_came() {
     assert_eq!(lines[at..at + 8].join("\r\n") + "\r\n", came);
 }
 
+#[test]
+fn a_head_is_read_for_its_route_whether_it_is_a_handshake_or_not() {
+    let rows = [
+        ("a health check", "HEAD /healthz HTTP/1.0\r\n\r\n", None, Some("/healthz"), None),
+        ("a browser", "GET /?a=b?c HTTP/1.1\r\nHost: x\r\n\r\n", Some("x"), Some("/"), Some("a=b?c")),
+        ("with a port", "GET /a HTTP/1.1\r\nHost: X.example:80\r\n\r\n", Some("X.example"), Some("/a"), None),
+        ("IPv6", "GET / HTTP/1.1\r\nHost: [2001:db8::1]:80\r\n\r\n", Some("[2001:db8::1]"), Some("/"), None),
+        ("IPv6 alone", "GET / HTTP/1.1\r\nHost: [::1]\r\n\r\n", Some("[::1]"), Some("/"), None),
+        ("absolute", "GET ws://y?q HTTP/1.1\r\nHost: x\r\n\r\n", Some("y"), Some("/"), Some("q")),
+        ("no Host in doubt", "GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", None, Some("/"), None),
+        ("asterisk", "OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", Some("x"), None, None),
+    ];
+    for (what, head, host, path, query) in rows {
+        let head = RequestHead::parse(head.as_bytes()).unwrap();
+        assert_eq!((head.host(), head.path(), head.query()), (host, path, query), "{what}");
+    }
+    let head = RequestHead::parse(b"HEAD / HTTP/1.1\r\nX-a: 1\r\nx-A: 2 \r\n\r\n").unwrap();
+    assert_eq!(head.method(), "HEAD");
+    assert_eq!((head.header("X-A"), head.header("X-B")), (Some(b"1".as_slice()), None));
+}
+
+#[test]
+fn a_request_that_gets_a_fixed_response_must_still_be_unambiguous() {
+    let rows = [
+        ("RFC 9112 §3.2: 1.0 needs no Host", "GET / HTTP/1.0\r\n\r\n", Ok(())),
+        ("RFC 9112 §3.2: 1.1 does", "GET / HTTP/1.1\r\n\r\n", Err(Refusal::Host)),
+        ("RFC 9112 §3.2: one", "GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n", Err(Refusal::Host)),
+        ("any method", "DELETE / HTTP/1.1\r\nHost: a\r\n\r\n", Ok(())),
+        ("a handshake too", VALID, Ok(())),
+        ("RFC 9112 §3.2: no path", "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", Err(Refusal::Target)),
+    ];
+    for (rule, head, verdict) in rows {
+        assert_eq!(RequestHead::parse(head.as_bytes()).unwrap().check_plain(), verdict, "{rule}");
+    }
+    let verdict = RequestHead::parse(b"GET / HTTP/2.0\r\nHost: a\r\n\r\n").map(|_| "read");
+    assert_eq!(verdict, Err(Refusal::HttpVersion), "RFC 9112 §2.3");
+}
+
+#[test]
+fn the_first_fault_of_several_is_the_one_that_is_told() {
+    // In this order; each row has the fault that it names and those of all the rows below it.
+    let rows = [
+        (Refusal::HttpVersion, "POST * HTTP/1.0\r\nUpgrade: h2c\r\nContent-Length: 5\r\n\r\n"),
+        (Refusal::Host, "POST * HTTP/1.1\r\nUpgrade: h2c\r\nContent-Length: 5\r\n\r\n"),
+        (Refusal::NotAnUpgrade, "POST * HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n"),
+        (
+            Refusal::Method,
+            "POST * HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: upgrade\r\nContent-Length: 5\r\n\r\n",
+        ),
+        (
+            Refusal::BodyPresent,
+            "GET * HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: upgrade\r\nContent-Length: 5\r\n\r\n",
+        ),
+        (Refusal::Version, "GET * HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n"),
+        (
+            Refusal::Key,
+            "GET * HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Version: 13\r\n\r\n",
+        ),
+    ];
+    assert_refused(&rows.map(|(refusal, head)| ("order", head.to_owned(), refusal)));
+}
+
+#[test]
+fn a_rewritten_path_keeps_its_query_and_goes_behind_the_base_path() {
+    let strip = PathRewrite::prefix("/chat", "").unwrap();
+    let rows = [
+        (&strip, "/chat/room?u=/chat", "/base/room?u=/chat"),
+        (&strip, "/chat?u=1", "/base/?u=1"),
+        (&strip, "/chat?", "/base/?"),
+        (&strip, "ws://x/chat", "/base/"),
+        (&PathRewrite::replace("/other").unwrap(), "/chat?u=1", "/base/other?u=1"),
+    ];
+    for (path, target, expected) in rows {
+        let head = instead("/chat", target);
+        let lines = rewritten(&judge(head.as_bytes()).unwrap(), None, path, &HeaderEdits::default());
+        assert_eq!(lines[0], format!("GET {expected} HTTP/1.1"));
+    }
+}
+
+#[test]
+fn configured_fields_have_the_last_word() {
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let edits = HeaderEdits::new(
+        &[pair("Host", "backend.example"), pair("X-Real-IP", "{client_ip}"), pair("X-User", "{identity}")],
+        &[pair("X-Route", "{route} at {host}{path}")],
+        &["X-Forwarded-For".to_owned(), "cookie".to_owned()],
+    )
+    .unwrap();
+    let head = with("X-Real-IP: 6.6.6.6\r\nX-User: root\r\nCookie: a=b\r\nX-Route: mine\r\n");
+    let request = judge(head.as_bytes()).unwrap();
+    let lines = rewritten(&request, Some("198.51.100.7"), &PathRewrite::default(), &edits);
+    assert_eq!(values(&lines, "Host"), ["backend.example"]);
+    assert_eq!(values(&lines, "X-Real-IP"), ["198.51.100.7"]);
+    assert_eq!(values(&lines, "X-User"), [""; 0], "nobody proved to be anybody");
+    assert_eq!(values(&lines, "X-Route"), ["mine", "chat at selat.example/chat"]);
+    assert_eq!(values(&lines, "X-Forwarded-For"), [""; 0]);
+    assert_eq!(values(&lines, "Cookie"), [""; 0]);
+    assert_eq!(values(&lines, "X-Forwarded-Host"), ["selat.example"], "what the client asked");
+    assert_eq!(values(&lines, "Upgrade"), ["websocket"]);
+}
+
+#[test]
+fn a_subprotocol_that_carried_a_credential_does_not_go_on() {
+    let rows: [(&[&str], &[&str]); 4] = [
+        (&["chat, key.s3cret, superchat"], &["chat, superchat"]),
+        (&["key.s3cret"], &[]),
+        (&["key.s3cret", "chat,key.s3cret"], &["chat"]),
+        (&["chat,superchat"], &["chat,superchat"]),
+    ];
+    for (offers, expected) in rows {
+        let offers: String =
+            offers.iter().map(|offer| format!("Sec-WebSocket-Protocol: {offer}\r\n")).collect();
+        let head = with(&format!("X-Before: 1\r\n{offers}"));
+        let mut request = judge(head.as_bytes()).unwrap();
+        request.hide_protocol(b"key.s3cret");
+        assert!(!request.offers_protocol(b"key.s3cret"));
+        request.hide_protocol(b"never offered");
+        assert!(!request.offers_protocol(b"key.s3cret"), "hidden for good");
+        let lines = rewritten(&request, None, &PathRewrite::default(), &HeaderEdits::default());
+        assert_eq!(values(&lines, "Sec-WebSocket-Protocol"), expected);
+        assert!(!lines.concat().contains("s3cret"));
+        // A backend that chooses it all the same has not been offered it.
+        let raw = switching(&["Sec-WebSocket-Protocol: key.s3cret"]);
+        assert_eq!(answer(raw.as_bytes(), &request).unwrap_err(), InvalidAnswer::Protocol);
+    }
+}
+
 /// The verdict on a backend's answer to [`VALID`] with two subprotocols and permessage-deflate offered, in words.
 fn verdict(raw: &str) -> String {
     let offers = "Sec-WebSocket-Protocol: chat, superchat\r\n\
@@ -399,4 +542,23 @@ fn the_client_gets_the_answer_less_what_belonged_to_the_backends_connection() {
     let Ok(Answer::Switching { head, .. }) = answer(raw.as_bytes(), &request) else { panic!("{raw:?}") };
     let expected = switching(&["Set-Cookie: a=b"]);
     assert_eq!(String::from_utf8(head).unwrap(), expected);
+}
+
+#[test]
+fn every_response_can_be_given_fields() {
+    let add = [("Strict-Transport-Security".to_owned(), "max-age=63072000".to_owned())];
+    let edits = HeaderEdits::new(&[], &add, &["Server".to_owned()]).unwrap();
+    let request = judge(VALID.as_bytes()).unwrap();
+    let raw = switching(&["Server: x"]);
+    let Ok(Answer::Switching { head: switched, .. }) = answer(raw.as_bytes(), &request) else {
+        panic!("{raw:?}")
+    };
+    for response in [switched, switching_protocols(request.key()), Refusal::Full.response()] {
+        let mut edited = response.clone();
+        edits.apply(&mut edited, &Facts::default());
+        let (before, after) = (String::from_utf8(response).unwrap(), String::from_utf8(edited).unwrap());
+        let (head, body) = before.split_once("\r\n\r\n").unwrap();
+        let head = head.replace("\r\nServer: x", "");
+        assert_eq!(after, format!("{head}\r\nStrict-Transport-Security: max-age=63072000\r\n\r\n{body}"));
+    }
 }

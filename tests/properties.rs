@@ -16,6 +16,8 @@ mod foreign;
 mod frame_header;
 #[path = "properties/http.rs"]
 mod http;
+#[path = "properties/proxy_header.rs"]
+mod proxy_header;
 #[path = "properties/request_head.rs"]
 mod request_head;
 #[path = "properties/responder.rs"]
@@ -37,7 +39,9 @@ use selat::protocol::Role;
 use selat::protocol::frame::Rsv;
 use selat::session::{Ending, Peer, Script};
 
-use strategies::{mutated_stream, noise, ops, request_bytes, response_bytes, rules, sizes};
+use strategies::{
+    mutated_stream, noise, ops, proxy_header_bytes, request_bytes, response_bytes, rules, sizes,
+};
 use tunnel::Op;
 
 proptest! {
@@ -104,6 +108,16 @@ proptest! {
     }
 
     #[test]
+    fn a_proxy_header_has_one_verdict_in_any_pieces(bytes in proxy_header_bytes()) {
+        proxy_header::check(&bytes.0);
+    }
+
+    #[test]
+    fn a_proxy_header_is_read_as_it_was_written(endpoints: Option<(std::net::SocketAddr, std::net::SocketAddr)>) {
+        proxy_header::check_round_trip(endpoints);
+    }
+
+    #[test]
     fn an_answer_is_passed_on_unambiguously_or_not_at_all(bytes in response_bytes()) {
         backend_head::check(&bytes.0);
     }
@@ -122,8 +136,9 @@ proptest! {
 #[test]
 fn every_seed_of_the_fuzz_targets_holds() {
     type Check = fn(&[u8]);
-    let targets: [(&str, Check); 3] = [
+    let targets: [(&str, Check); 4] = [
         ("frame_header", frame_header::check),
+        ("proxy_header", proxy_header::check),
         ("request_head", |bytes| request_head::check(bytes, None, "/base")),
         ("backend_head", backend_head::check),
     ];

@@ -1,9 +1,10 @@
-//! RFC 6455 without I/O: the opening handshake of both roles and the framing.
+//! RFC 6455 without I/O: the opening handshake of both roles and the framing; and the PROXY protocol before it.
 //!
 //! Pure: bytes in, verdicts and bytes out. No clock, no sockets, no randomness (masking keys are arguments).
 
 pub mod frame;
 pub mod handshake;
+pub mod proxy_protocol;
 
 /// The two ends of a WebSocket connection (RFC 6455 §1.2).
 ///

@@ -4,8 +4,8 @@
 use std::net::IpAddr;
 
 use selat::protocol::handshake::{
-    Facts, Forwarding, HeadFault, HeaderEdits, Hop, PathRewrite, Refusal, Rewrite, Scheme, UpgradeRequest,
-    head_len,
+    Facts, ForwardHeader, Forwarding, HeadFault, HeaderEdits, Hop, PathRewrite, Refusal, Rewrite, Scheme,
+    UpgradeRequest, head_len,
 };
 
 use super::http::{self, Head};
@@ -34,7 +34,10 @@ pub(crate) fn check(bytes: &[u8], client: Option<IpAddr>, base_path: &str) {
     let Ok(Some(len)) = head_len(bytes) else { return };
     let head = &bytes[..len];
     match UpgradeRequest::parse(head) {
-        Ok(request) => check_forwarded(head, &request, client, base_path),
+        Ok(request) => {
+            check_forwarded(head, &request, client, base_path);
+            check_rewritten(&request, client);
+        }
         Err(refusal) => check_refusal(refusal),
     }
 }
@@ -109,12 +112,58 @@ fn check_forwarded(head: &[u8], request: &UpgradeRequest<'_>, client: Option<IpA
     check_foreign(&went, &forwarded);
 }
 
+/// Rewritten in every way there is, it is the same handshake, and what an untrusted client said of itself is gone.
+fn check_rewritten(request: &UpgradeRequest<'_>, client: Option<IpAddr>) {
+    use ForwardHeader::{For, Forwarded, Host, Port, Proto};
+    let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+    let facts = "{client_ip} {host} {path} {route} {identity}";
+    let edits = HeaderEdits::new(
+        &[owned(("X-Secret", "ours")), owned(("Cookie", facts))],
+        &[owned(("X-Trace", facts))],
+        &["Origin".to_owned()],
+    );
+    let trusted = vec!["10.0.0.0/8".parse().expect("a network"), "8000::/1".parse().expect("a network")];
+    let forwarding = Forwarding { trusted, headers: vec![For, Proto, Host, Port, Forwarded] };
+    let identity = Some("a\r\nInjected: 1");
+    let real = client.map(|peer| forwarding.real_client(peer, request.head()));
+    let rewritten = request.head_for(&Rewrite {
+        base_path: "/base",
+        path: &PathRewrite::prefix("/chat", "/new").expect("paths"),
+        forwarding: &forwarding,
+        hop: Hop { peer: client, scheme: Scheme::Https, port: Some(443) },
+        edits: &edits.expect("legal"),
+        facts: &Facts { client: real, host: request.authority(), path: request.path(), route: "r", identity },
+    });
+    http::assert_unambiguous(&rewritten);
+    let went = http::request(&rewritten).expect("HTTP/1.1");
+    assert!(went.start.1.starts_with("/base/new"), "{}", went.start.1);
+    assert_eq!(went.start.1.split_once('?').map(|(_, query)| query), request.query());
+    for name in ["host", "sec-websocket-key", "sec-websocket-version", "x-forwarded-for", "forwarded"] {
+        let expected = usize::from(name != "x-forwarded-for" || client.is_some());
+        assert_eq!(went.values(name).len(), expected, "{name}");
+    }
+    assert_eq!(went.values("x-secret"), [b"ours"]);
+    assert_eq!((went.values("cookie").len(), went.values("origin").len()), (1, 0));
+    assert!(went.values("injected").is_empty() && !went.values("x-trace").is_empty());
+    let is_trusted =
+        |ip: &IpAddr| forwarding.trusted.iter().any(|network| network.contains(&ip.to_canonical()));
+    if !client.is_some_and(|client| is_trusted(&client)) {
+        assert_eq!(real, client.map(|client| client.to_canonical()));
+        assert_eq!(went.values("x-forwarded-proto"), [b"https"]);
+        assert_eq!(went.values("x-forwarded-port"), [b"443"]);
+        assert_eq!(went.values("x-forwarded-host"), went.values("host"));
+        let told: Vec<_> =
+            client.iter().map(|client| client.to_canonical().to_string().into_bytes()).collect();
+        assert_eq!(went.values("x-forwarded-for"), told);
+    }
+}
+
 /// nginx's `$proxy_add_x_forwarded_for`, `$scheme` and `$host`.
 fn check_forwarded_for(came: &Head, went: &Head, client: Option<IpAddr>) {
     let mut hops = came.values("x-forwarded-for").join(b", ".as_slice());
     if let Some(client) = client {
         let separator = if hops.is_empty() { "" } else { ", " };
-        hops.extend_from_slice(format!("{separator}{client}").as_bytes());
+        hops.extend_from_slice(format!("{separator}{}", client.to_canonical()).as_bytes());
     }
     // An empty field is a hop too, but white space at the end of a field is not part of it.
     let expected: &[&[u8]] = if hops.is_empty() { &[] } else { &[hops.trim_ascii()] };

@@ -1,6 +1,7 @@
 //! Where proptest gets its inputs: arbitrary, or legal with a few bytes changed.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use proptest::collection::vec;
@@ -9,6 +10,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use selat::protocol::Role;
 use selat::protocol::frame::{Rsv, Rules};
+use selat::protocol::proxy_protocol::{self, Version};
 use selat::session::{Ending, Peer};
 
 use super::backend_head::ACCEPT;
@@ -123,7 +125,7 @@ pub(crate) fn ops() -> impl Strategy<Value = Vec<Op>> {
 }
 
 /// Header lines that a handshake needs, and such as should not stand in one.
-const REQUEST_LINES: [&str; 26] = [
+const REQUEST_LINES: [&str; 30] = [
     "Connection: keep-alive, Upgrade, X-Secret",
     "connection: x-trace",
     "Connection: Host, Sec-WebSocket-Key, X-Forwarded-For",
@@ -144,6 +146,10 @@ const REQUEST_LINES: [&str; 26] = [
     "X-Forwarded-For:",
     "X-Forwarded-Proto: https",
     "X-Forwarded-Host: evil.example",
+    "X-Forwarded-For: 10.0.0.1, unknown, [2001:db8::1]:80",
+    "X-Forwarded-Port: 1",
+    "Forwarded: for=192.0.2.1;proto=https, for=\"[2001:db8::1]:80\"",
+    "Forwarded: for=\"_open",
     "X-Secret: 1",
     "X-Trace: \u{e9}\t2",
     "Cookie: a=b; c=d",
@@ -175,6 +181,24 @@ pub(crate) fn request_bytes() -> impl Strategy<Value = Bytes> {
         .prop_map(|(needed, more)| [needed, more].concat());
     let head = (start, lines.prop_shuffle()).prop_map(|(start, lines)| lines_of(start, &lines));
     prop_oneof![1 => noise(200), 6 => head.prop_flat_map(mutated)]
+}
+
+/// Anything, or a PROXY protocol header with a few bytes changed, and what follows it.
+pub(crate) fn proxy_header_bytes() -> impl Strategy<Value = Bytes> {
+    let version = select(vec![Version::V1, Version::V2]);
+    let written = (version, any::<Option<(SocketAddr, SocketAddr)>>()).prop_map(|(version, endpoints)| {
+        let mut header = Vec::new();
+        proxy_protocol::encode(version, endpoints, &mut header);
+        header
+    });
+    // Families, commands and lengths that nobody would write.
+    let binary = (select(vec![0x20u8, 0x21, 0x21, 0x11]), any::<u8>(), 0u16..300, noise(300));
+    let binary = binary.prop_map(|(command, family, len, Bytes(block))| {
+        [b"\r\n\r\n\0\r\nQUIT\n", [command, family].as_slice(), &len.to_be_bytes(), &block].concat()
+    });
+    let header = prop_oneof![4 => written, 1 => binary];
+    let bytes = (header, noise(20)).prop_map(|(header, Bytes(behind))| [header, behind].concat());
+    prop_oneof![1 => noise(200), 6 => bytes.prop_flat_map(mutated)]
 }
 
 /// Header lines of answers, fit and unfit.

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::node::{forwarded_for, node, split_unquoted};
 use super::{RequestHead, UpgradeRequest, fields};
 
 /// What backends are told of the client, and whom selat believes about it.
@@ -153,6 +154,8 @@ impl Forwarding {
     /// Appends the fields for a backend.
     pub(super) fn push(&self, request: &UpgradeRequest<'_>, hop: Hop, head: &mut Vec<u8>) {
         let stance = self.stance(hop.peer);
+        // A PROXY protocol header may name an IPv4 client as IPv6 maps it.
+        let hop = Hop { peer: hop.peer.map(|peer| peer.to_canonical()), ..hop };
         for header in &self.headers {
             let came = fields::values(request.head().headers(), header.name());
             let came: Vec<&[u8]> = came.filter(|_| stance != Stance::Drop).collect();
@@ -214,66 +217,158 @@ fn element(host: &[u8], hop: Hop) -> Vec<u8> {
     element
 }
 
-/// The `for` of each element of one `Forwarded` value, `None` where it is no address; one `None` for a value that
-/// cannot be read.
-fn forwarded_for(value: &[u8]) -> Vec<Option<IpAddr>> {
-    let Some(elements) = split_unquoted(value, b',') else { return vec![None] };
-    let elements = elements.into_iter().map(<[u8]>::trim_ascii).filter(|element| !element.is_empty());
-    elements
-        .map(|element| {
-            let pairs = split_unquoted(element, b';')?;
-            let mut nodes = pairs.into_iter().filter_map(|pair| {
-                let pair = pair.trim_ascii();
-                let (name, value) = pair.split_at_checked(4)?;
-                name.eq_ignore_ascii_case(b"for=").then_some(value)
-            });
-            let found = nodes.next()?;
-            // RFC 7239 §4: each parameter MUST NOT occur more than once.
-            nodes.next().is_none().then(|| node(found))?
-        })
-        .collect()
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// `value` split at `separator` outside quotations; `None` if a quotation is left open (RFC 9110 §5.6.4).
-fn split_unquoted(value: &[u8], separator: u8) -> Option<Vec<&[u8]>> {
-    let (mut is_quoted, mut is_escaped) = (false, false);
-    let parts = value
-        .split(|byte| {
-            let was_escaped = std::mem::take(&mut is_escaped);
-            match byte {
-                b'\\' if is_quoted => is_escaped = !was_escaped,
-                b'"' if !was_escaped => is_quoted = !is_quoted,
-                _ => return !is_quoted && *byte == separator,
-            }
-            false
-        })
-        .collect();
-    (!is_quoted).then_some(parts)
-}
+    /// Trusts 10.0.0.0/8 and 2001:db8::/32, and writes everything.
+    fn forwarding() -> Forwarding {
+        let trusted = ["10.0.0.0/8", "2001:db8::/32"].map(|network| network.parse().unwrap());
+        Forwarding { trusted: trusted.into(), headers: ForwardHeader::ALL.into() }
+    }
 
-/// The address of a node, quoted or not, with or without a port (RFC 7239 §6, and what `X-Forwarded-For` has in
-/// practice); `None` for `unknown`, obfuscated identifiers and garbage.
-fn node(text: &[u8]) -> Option<IpAddr> {
-    let text = std::str::from_utf8(text).ok()?.trim();
-    let text = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
-    let (address, port) = match text.strip_prefix('[') {
-        Some(rest) => {
-            let (address, port) = rest.split_once(']')?;
-            (IpAddr::V6(address.parse().ok()?), port)
+    fn head(lines: &[&str]) -> String {
+        let lines: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
+        format!(
+            "GET /chat HTTP/1.1\r\nHost: selat.example:8080\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{lines}\r\n"
+        )
+    }
+
+    fn real_client(forwarding: &Forwarding, peer: &str, lines: &[&str]) -> String {
+        let head = head(lines);
+        let request = RequestHead::parse(head.as_bytes()).unwrap();
+        forwarding.real_client(peer.parse().unwrap(), &request).to_string()
+    }
+
+    /// The lines written for a backend.
+    fn told(forwarding: &Forwarding, peer: Option<&str>, lines: &[&str]) -> Vec<String> {
+        let head = head(lines);
+        let request = UpgradeRequest::parse(head.as_bytes()).unwrap();
+        let hop =
+            Hop { peer: peer.map(|peer| peer.parse().unwrap()), scheme: Scheme::Https, port: Some(8443) };
+        let mut out = Vec::new();
+        forwarding.push(&request, hop, &mut out);
+        String::from_utf8(out).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_client_is_the_last_address_that_no_trusted_proxy_vouches_for() {
+        let rows: [(&str, &[&str], &str); 26] = [
+            ("192.0.2.9", &[], "192.0.2.9"),
+            ("192.0.2.9", &["X-Forwarded-For: 198.51.100.1"], "192.0.2.9"),
+            ("10.0.0.1", &[], "10.0.0.1"),
+            ("10.0.0.1", &["X-Forwarded-For: 198.51.100.1"], "198.51.100.1"),
+            ("10.0.0.1", &["X-Forwarded-For: 203.0.113.66, 198.51.100.1"], "198.51.100.1"),
+            ("10.0.0.1", &["X-Forwarded-For: 203.0.113.66, 198.51.100.1, 10.0.0.2"], "198.51.100.1"),
+            ("10.0.0.1", &["X-Forwarded-For: 198.51.100.1", "x-forwarded-for: 10.0.0.2"], "198.51.100.1"),
+            ("10.0.0.1", &["X-Forwarded-For: 10.0.0.3, 10.0.0.2"], "10.0.0.3"),
+            ("10.0.0.1", &["X-Forwarded-For: 198.51.100.1, garbage"], "10.0.0.1"),
+            ("10.0.0.1", &["X-Forwarded-For: 198.51.100.1, unknown, 10.0.0.2"], "10.0.0.2"),
+            ("10.0.0.1", &["X-Forwarded-For: 198.51.100.1, _hidden, 10.0.0.2"], "10.0.0.2"),
+            ("10.0.0.1", &["X-Forwarded-For: 198.51.100.1,, 10.0.0.2,"], "198.51.100.1"),
+            ("10.0.0.1", &["X-Forwarded-For:"], "10.0.0.1"),
+            ("10.0.0.1", &["X-Forwarded-For: 198.51.100.1:4711"], "198.51.100.1"),
+            ("10.0.0.1", &["X-Forwarded-For: 2001:4860::1"], "2001:4860::1"),
+            ("10.0.0.1", &["X-Forwarded-For: [2001:4860::1]:4711, [2001:db8::5]"], "2001:4860::1"),
+            ("10.0.0.1", &["X-Forwarded-For: \"[2001:4860::1]\""], "2001:4860::1"),
+            ("::ffff:10.0.0.1", &["X-Forwarded-For: ::ffff:198.51.100.1"], "198.51.100.1"),
+            ("::ffff:192.0.2.9", &[], "192.0.2.9"),
+            (
+                "2001:db8::1",
+                &["Forwarded: for=203.0.113.66, For=\"[2001:4860::1]:80\";proto=http"],
+                "2001:4860::1",
+            ),
+            ("10.0.0.1", &["Forwarded: for=198.51.100.1;host=\"a,b;c\\\"\", for=10.0.0.2"], "198.51.100.1"),
+            ("10.0.0.1", &["Forwarded: for=198.51.100.1, for=unknown, for=10.0.0.2"], "10.0.0.2"),
+            ("10.0.0.1", &["Forwarded: for=198.51.100.1, for=\"_a:_b\", for=10.0.0.2"], "10.0.0.2"),
+            ("10.0.0.1", &["Forwarded: for=198.51.100.1", "Forwarded: proto=https"], "10.0.0.1"),
+            ("10.0.0.1", &["Forwarded: for=198.51.100.1;for=203.0.113.66"], "10.0.0.1"),
+            ("10.0.0.1", &["Forwarded: for=198.51.100.1", "X-Forwarded-For: 203.0.113.66"], "203.0.113.66"),
+        ];
+        for (peer, lines, expected) in rows {
+            assert_eq!(real_client(&forwarding(), peer, lines), expected, "{peer} with {lines:?}");
         }
-        None => match (text.parse(), text.find(':')) {
-            (Ok(address), _) => (address, ""),
-            (Err(_), Some(at)) => {
-                let (address, port) = text.split_at(at);
-                (IpAddr::V4(address.parse().ok()?), port)
-            }
-            (Err(_), None) => return None,
-        },
-    };
-    let is_port = |port: &str| {
-        let is_obfuscated = port.starts_with('_');
-        !port.is_empty() && port.bytes().all(|byte| is_obfuscated || byte.is_ascii_digit())
-    };
-    let is_whole = port.is_empty() || port.strip_prefix(':').is_some_and(is_port);
-    is_whole.then(|| address.to_canonical())
+        // With no list nobody is believed.
+        let lines = ["X-Forwarded-For: 198.51.100.1"];
+        assert_eq!(real_client(&Forwarding::default(), "10.0.0.1", &lines), "10.0.0.1");
+    }
+
+    #[test]
+    fn a_trusted_proxy_is_repeated_and_added() {
+        let lines = told(
+            &forwarding(),
+            Some("10.0.0.1"),
+            &[
+                "X-Forwarded-For: 198.51.100.1",
+                "X-Forwarded-Proto: http",
+                "X-Forwarded-Host: public.example",
+                "X-Forwarded-Port: 80",
+                "Forwarded: for=198.51.100.1",
+            ],
+        );
+        let expected = [
+            "X-Forwarded-For: 198.51.100.1, 10.0.0.1",
+            "X-Forwarded-Proto: http",
+            "X-Forwarded-Host: public.example",
+            "X-Forwarded-Port: 80",
+            "Forwarded: for=198.51.100.1, for=10.0.0.1;host=\"selat.example:8080\";proto=https",
+        ];
+        assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn what_anybody_else_says_of_itself_is_dropped() {
+        let spoofed = [
+            "X-Forwarded-For: 198.51.100.1",
+            "X-Forwarded-Proto: ftp",
+            "X-Forwarded-Host: evil.example",
+            "X-Forwarded-Port: 1",
+            "Forwarded: for=198.51.100.1",
+        ];
+        let expected = |node: &str, forwarded: &str| {
+            vec![
+                format!("X-Forwarded-For: {node}"),
+                "X-Forwarded-Proto: https".to_owned(),
+                "X-Forwarded-Host: selat.example:8080".to_owned(),
+                "X-Forwarded-Port: 8443".to_owned(),
+                format!("Forwarded: for={forwarded};host=\"selat.example:8080\";proto=https"),
+            ]
+        };
+        for lines in [spoofed.as_slice(), &[]] {
+            let told_of_v4 = told(&forwarding(), Some("192.0.2.9"), lines);
+            assert_eq!(told_of_v4, expected("192.0.2.9", "192.0.2.9"));
+            let told_of_v6 = told(&forwarding(), Some("2001:4860::1"), lines);
+            assert_eq!(told(&forwarding(), Some("::ffff:192.0.2.9"), lines), told_of_v4);
+            // RFC 7239 §6: IPv6 in brackets and quoted.
+            assert_eq!(told_of_v6, expected("2001:4860::1", "\"[2001:4860::1]\""));
+        }
+        // A peer without an address is nobody's trusted proxy.
+        let told_of_nobody = told(&forwarding(), None, &spoofed);
+        assert_eq!(told_of_nobody[..], expected("", "unknown")[1..]);
+        let silent = Forwarding { headers: Vec::new(), ..forwarding() };
+        for header in ForwardHeader::ALL {
+            let name = header.name().to_ascii_lowercase();
+            assert!(silent.tells_anew(&name, Some([192, 0, 2, 9].into())), "{name} is dropped");
+            assert!(!silent.tells_anew(&name, Some([10, 0, 0, 1].into())), "{name} is kept");
+            assert!(!Forwarding { trusted: Vec::new(), ..silent.clone() }.tells_anew(&name, None), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_quotation_left_open_does_not_swallow_what_is_appended() {
+        let only = Forwarding { trusted: Vec::new(), headers: vec![ForwardHeader::Forwarded] };
+        let lines = ["Forwarded: for=\"198.51.100.1", "Forwarded: for=\"a\\", "Forwarded: for=203.0.113.1"];
+        let expected = "Forwarded: for=203.0.113.1, for=192.0.2.9;host=\"selat.example:8080\";proto=https";
+        assert_eq!(told(&only, Some("192.0.2.9"), &lines), [expected]);
+    }
+
+    #[test]
+    fn a_host_cannot_end_its_quotation() {
+        let head = head(&[]).replace("selat.example:8080", "a\"\\;for=b");
+        let request = UpgradeRequest::parse(head.as_bytes()).unwrap();
+        let hop = Hop { peer: None, scheme: Scheme::Http, port: None };
+        let element = String::from_utf8(element(request.authority(), hop)).unwrap();
+        assert_eq!(element, "for=unknown;host=\"a\\\"\\\\;for=b\";proto=http");
+    }
 }

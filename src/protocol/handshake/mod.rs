@@ -13,6 +13,7 @@ mod fixed;
 mod forwarding;
 mod head;
 mod lookup;
+mod node;
 mod refusal;
 mod request;
 mod rewrite;
