@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::{Histogram, SizeHistogram};
+
 /// Payload-bearing traffic in one direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Traffic {
@@ -22,6 +24,15 @@ impl Traffic {
         self.bytes += other.bytes;
         self.messages += other.messages;
     }
+}
+
+/// Round trips of the proxy's own pings.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PingRtt {
+    /// To clients and back.
+    pub client: Histogram,
+    /// To backends and back.
+    pub backend: Histogram,
 }
 
 /// What happened on a shard since it started. Totals, but for `sessions_now`.
@@ -51,6 +62,14 @@ pub struct Counters {
     pub ended_violation: u64,
     /// Sessions ended for want of traffic.
     pub ended_idle: u64,
+    /// Sessions closed because their lifetime was over.
+    pub ended_expired: u64,
+    /// Sessions closed because the client sent more than its rate.
+    pub ended_rate_limited: u64,
+    /// Sessions of which a peer gave no sign of life behind a ping.
+    pub ended_ping_timeout: u64,
+    /// Sessions closed because their backend was taken out of service, both peers having answered in time.
+    pub ended_retired: u64,
     /// Sessions closed because the proxy went down, both peers having answered in time.
     pub ended_drained: u64,
     /// Sessions cut because they did not end in time.
@@ -61,6 +80,15 @@ pub struct Counters {
     pub accept_failures: u64,
     /// Log lines lost because the control plane could not keep up.
     pub lines_dropped: u64,
+    /// Times that a client was slowed down for its rate.
+    pub throttled: u64,
+    /// From learning that bytes had come to the kernel's having taken the last of them for the other peer; of one read
+    /// in many.
+    pub relay_latency: Histogram,
+    /// Payload sizes of messages, as on the wire; of one read in many, each standing for all that ended in its read.
+    pub message_size: SizeHistogram,
+    /// Round trips of the proxy's own pings.
+    pub ping_rtt: PingRtt,
 }
 
 impl Counters {
@@ -80,11 +108,20 @@ impl Counters {
         self.ended_vanished += other.ended_vanished;
         self.ended_violation += other.ended_violation;
         self.ended_idle += other.ended_idle;
+        self.ended_expired += other.ended_expired;
+        self.ended_rate_limited += other.ended_rate_limited;
+        self.ended_ping_timeout += other.ended_ping_timeout;
+        self.ended_retired += other.ended_retired;
         self.ended_drained += other.ended_drained;
         self.ended_cut += other.ended_cut;
         self.faults += other.faults;
         self.accept_failures += other.accept_failures;
         self.lines_dropped += other.lines_dropped;
+        self.throttled += other.throttled;
+        self.relay_latency.merge(&other.relay_latency);
+        self.message_size.merge(&other.message_size);
+        self.ping_rtt.client.merge(&other.ping_rtt.client);
+        self.ping_rtt.backend.merge(&other.ping_rtt.backend);
     }
 
     /// Requests answered without a 101, whatever the status.

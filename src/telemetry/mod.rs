@@ -4,5 +4,7 @@
 //! send or write anything.
 
 mod counters;
+mod histogram;
 
-pub use counters::{Counters, Traffic};
+pub use counters::{Counters, PingRtt, Traffic};
+pub use histogram::{Histogram, SizeHistogram};
