@@ -35,9 +35,9 @@ use proptest::option;
 use proptest::prelude::*;
 use selat::protocol::Role;
 use selat::protocol::frame::Rsv;
-use selat::session::{Ending, Peer, Script};
+use selat::session::{Ending, Farewell, Peer, Script};
 
-use strategies::{mutated_stream, noise, ops, request_bytes, response_bytes, rules, sizes};
+use strategies::{mutated_stream, noise, ops, request_bytes, response_bytes, rules, settings, sizes};
 use tunnel::Op;
 
 proptest! {
@@ -73,6 +73,7 @@ proptest! {
         (Just(rules), mutated_stream(rules.sender))
     }), sizes in sizes()) {
         scanner::check(rules, &bytes.0, &sizes);
+        scanner::check_stops(rules, &bytes.0, &sizes);
     }
 
     #[test]
@@ -111,10 +112,10 @@ proptest! {
     #[test]
     fn a_tunnel_gives_each_peer_its_due_and_ends(
         rsv in prop::sample::select(vec![Rsv::NONE, Rsv::RSV1, Rsv::ALL]),
-        message_bytes_max in prop_oneof![Just(u64::MAX), 0u64..300],
+        settings in settings(),
         ops in ops(),
     ) {
-        tunnel::check(rsv, message_bytes_max, &ops);
+        tunnel::check(rsv, settings, &ops);
     }
 }
 
@@ -164,7 +165,7 @@ fn no_session_goes_wrong_again() {
                 say(backend, &[0x81, 0]),
                 arrive(backend, 2),
                 pass(9),
-                Op::Drain(Duration::ZERO),
+                Op::Drain(Duration::ZERO, Farewell::GoingAway),
                 pass(0),
             ],
         ),
@@ -173,7 +174,7 @@ fn no_session_goes_wrong_again() {
             vec![
                 say(backend, &[0x01, 0]),
                 arrive(backend, 2),
-                Op::Drain(Duration::ZERO),
+                Op::Drain(Duration::ZERO, Farewell::GoingAway),
                 pass(0),
                 fin(backend),
             ],
@@ -181,6 +182,6 @@ fn no_session_goes_wrong_again() {
     ];
     for (what, ops) in rows {
         println!("{what}");
-        tunnel::check(Rsv::NONE, u64::MAX, &ops);
+        tunnel::check(Rsv::NONE, tunnel::settings(), &ops);
     }
 }

@@ -11,6 +11,7 @@ mod pump;
 mod record;
 mod refuse;
 mod respond;
+mod sample;
 mod serve;
 mod upgrade;
 
@@ -23,13 +24,14 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
 
+use self::sample::Sampler;
 use crate::balance::{Selector, ShardId, Snapshot};
 use crate::config::Config;
 use crate::protocol::frame::{MaskKey, Scanner};
 use crate::protocol::handshake::Refusal;
 use crate::runtime::mailbox::{Mailbox, Sender};
 use crate::runtime::{Driver, Socket, Stop};
-use crate::session::Timeouts;
+use crate::session::{Random, Settings};
 use crate::telemetry::Counters;
 use crate::wires::{Drain, Report, ToControl, ToShard};
 
@@ -70,7 +72,7 @@ struct Shard {
     selector: RefCell<Selector>,
     counters: RefCell<Counters>,
     control: Sender<ToControl>,
-    session_timeouts: Rc<Timeouts>,
+    session_settings: Rc<Settings>,
     connections_max: u32,
     /// Accepted connections that are still open.
     connections: Cell<u32>,
@@ -81,6 +83,7 @@ struct Shard {
     drain: Cell<Option<Drain>>,
     is_cut: Cell<bool>,
     random: RefCell<fastrand::Rng>,
+    sampler: Sampler,
 }
 
 /// Runs a shard until it is told to end and its sessions have.
@@ -112,14 +115,19 @@ impl Drop for Farewell {
 impl Shard {
     fn new(driver: Driver, place: Place, snapshot: Arc<Snapshot>) -> Self {
         let Place { id, config, connections_max, control } = place;
-        let timeouts = Timeouts { close: config.timeouts.close, idle: config.timeouts.idle };
+        let settings = Settings {
+            close: config.timeouts.close,
+            idle: config.timeouts.idle,
+            message_bytes_max: config.limits.message_bytes_max,
+            ..Settings::default()
+        };
         Self {
             id,
             scratch: RefCell::new(vec![0; SCRATCH_BYTES + Scanner::KEEP_BYTES_MAX]),
             selector: RefCell::new(Selector::new(config.policy, id, snapshot, driver.now())),
             counters: RefCell::new(Counters::default()),
             control,
-            session_timeouts: Rc::new(timeouts),
+            session_settings: Rc::new(settings),
             connections_max,
             connections: Cell::new(0),
             overflowing: Cell::new(0),
@@ -127,6 +135,7 @@ impl Shard {
             drain: Cell::new(None),
             is_cut: Cell::new(false),
             random: RefCell::new(fastrand::Rng::new()),
+            sampler: Sampler::default(),
             config,
             driver,
         }
@@ -173,9 +182,10 @@ impl Shard {
         Report { shard: self.id, counters }
     }
 
-    /// An unpredictable masking key (RFC 6455 §10.3).
-    fn mask_key(&self) -> MaskKey {
-        MaskKey(self.random.borrow_mut().u32(..).to_ne_bytes())
+    /// What a frame of our own needs of chance: an unpredictable masking key (RFC 6455 §10.3), and a nonce.
+    fn random(&self) -> Random {
+        let mut random = self.random.borrow_mut();
+        Random { key: MaskKey(random.u32(..).to_ne_bytes()), nonce: random.u64(..) }
     }
 
     /// Where in the drain window a session that is asked now should close.

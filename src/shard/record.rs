@@ -83,6 +83,10 @@ fn ended(counters: &mut Counters, why: Option<Why>, is_cut: bool) -> &mut u64 {
         Some(Why::Vanished) | None => &mut counters.ended_vanished,
         Some(Why::Violation(_)) => &mut counters.ended_violation,
         Some(Why::Idle) => &mut counters.ended_idle,
+        Some(Why::Expired) => &mut counters.ended_expired,
+        Some(Why::RateLimited) => &mut counters.ended_rate_limited,
+        Some(Why::PingTimeout) => &mut counters.ended_ping_timeout,
+        Some(Why::Retired) => &mut counters.ended_retired,
         Some(Why::Drained) => &mut counters.ended_drained,
     }
 }
