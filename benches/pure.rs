@@ -31,7 +31,7 @@ fn frames(payload_len: usize) -> Vec<u8> {
 
 fn scanner(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("scanner");
-    let rules = Rules { sender: Role::Client, rsv: Rsv::NONE, message_bytes_max: u64::MAX };
+    let rules = Rules::unlimited(Role::Client, Rsv::NONE);
     for payload_len in [16, 64, 1024, 16 * 1024, 1024 * 1024] {
         let bytes = frames(payload_len);
         group.throughput(Throughput::Bytes(u64::try_from(bytes.len()).unwrap_or(u64::MAX)));

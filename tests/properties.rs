@@ -37,10 +37,10 @@ use proptest::option;
 use proptest::prelude::*;
 use selat::protocol::Role;
 use selat::protocol::frame::Rsv;
-use selat::session::{Ending, Peer, Script};
+use selat::session::{Ending, Farewell, Peer, Script};
 
 use strategies::{
-    mutated_stream, noise, ops, proxy_header_bytes, request_bytes, response_bytes, rules, sizes,
+    mutated_stream, noise, ops, proxy_header_bytes, request_bytes, response_bytes, rules, settings, sizes,
 };
 use tunnel::Op;
 
@@ -77,6 +77,7 @@ proptest! {
         (Just(rules), mutated_stream(rules.sender))
     }), sizes in sizes()) {
         scanner::check(rules, &bytes.0, &sizes);
+        scanner::check_stops(rules, &bytes.0, &sizes);
     }
 
     #[test]
@@ -125,10 +126,10 @@ proptest! {
     #[test]
     fn a_tunnel_gives_each_peer_its_due_and_ends(
         rsv in prop::sample::select(vec![Rsv::NONE, Rsv::RSV1, Rsv::ALL]),
-        message_bytes_max in prop_oneof![Just(u64::MAX), 0u64..300],
+        settings in settings(),
         ops in ops(),
     ) {
-        tunnel::check(rsv, message_bytes_max, &ops);
+        tunnel::check(rsv, settings, &ops);
     }
 }
 
@@ -179,7 +180,7 @@ fn no_session_goes_wrong_again() {
                 say(backend, &[0x81, 0]),
                 arrive(backend, 2),
                 pass(9),
-                Op::Drain(Duration::ZERO),
+                Op::Drain(Duration::ZERO, Farewell::GoingAway),
                 pass(0),
             ],
         ),
@@ -188,7 +189,7 @@ fn no_session_goes_wrong_again() {
             vec![
                 say(backend, &[0x01, 0]),
                 arrive(backend, 2),
-                Op::Drain(Duration::ZERO),
+                Op::Drain(Duration::ZERO, Farewell::GoingAway),
                 pass(0),
                 fin(backend),
             ],
@@ -196,6 +197,6 @@ fn no_session_goes_wrong_again() {
     ];
     for (what, ops) in rows {
         println!("{what}");
-        tunnel::check(Rsv::NONE, u64::MAX, &ops);
+        tunnel::check(Rsv::NONE, tunnel::settings(), &ops);
     }
 }

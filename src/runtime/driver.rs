@@ -116,6 +116,12 @@ impl Driver {
         self.0.now.get()
     }
 
+    /// A fresh look at the clock, for measurements: some tens of nanoseconds.
+    #[must_use]
+    pub fn clock(&self) -> Instant {
+        clock()
+    }
+
     /// Tasks that ended by a panic.
     #[must_use]
     pub fn panics(&self) -> u64 {

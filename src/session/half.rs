@@ -1,7 +1,11 @@
 //! One peer of a session: what it sends, what it can be sent, and what the proxy owes it.
 
+use std::time::Instant;
+
+use super::keepalive::Keepalive;
+use super::{Peer, Settings};
 use crate::protocol::Role;
-use crate::protocol::frame::{CloseCode, Rsv, Rules, Scanner};
+use crate::protocol::frame::{CloseCode, Rsv, Rules, Scanner, Unit};
 use crate::telemetry::Traffic;
 
 /// What a peer still sends.
@@ -39,6 +43,17 @@ pub(super) enum Boundary {
     LastWord,
 }
 
+impl Boundary {
+    /// What has to end in the stream that is forwarded, if that is all there is to it.
+    pub(super) fn unit(self) -> Option<Unit> {
+        match self {
+            Self::Frame => Some(Unit::Frame),
+            Self::Message => Some(Unit::Message),
+            Self::LastWord => None,
+        }
+    }
+}
+
 /// A Close of the proxy's own that waits for its place.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Owed {
@@ -61,17 +76,25 @@ pub(super) struct Half {
     pub(super) input: Input,
     pub(super) output: Output,
     pub(super) owed: Option<Owed>,
+    /// Where it is pinged; boxed, for most are not.
+    pub(super) keepalive: Option<Box<Keepalive>>,
     /// What it sent that was forwarded.
     pub(super) traffic: Traffic,
 }
 
 impl Half {
-    pub(super) fn new(sender: Role, rsv: Rsv, message_bytes_max: u64) -> Self {
+    pub(super) fn new(peer: Peer, rsv: Rsv, settings: &Settings, now: Instant) -> Self {
+        let sender = match peer {
+            Peer::Client => Role::Client,
+            Peer::Backend => Role::Server,
+        };
+        let &Settings { message_bytes_max, frame_bytes_max, .. } = settings;
         Self {
-            scanner: Scanner::new(Rules { sender, rsv, message_bytes_max }),
+            scanner: Scanner::new(Rules { sender, rsv, message_bytes_max, frame_bytes_max }),
             input: Input::Open,
             output: Output::Open,
             owed: None,
+            keepalive: settings.ping.of(peer).map(|ping| Box::new(Keepalive::new(ping, now))),
             traffic: Traffic::default(),
         }
     }

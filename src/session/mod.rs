@@ -2,16 +2,24 @@
 //! `docs/adr/0004-verbatim-forwarding.md`).
 //!
 //! [`Tunnel`] decides for a pool session: what goes on, what is held back, which frames of the proxy's own are
-//! due, and when each connection ends. [`Responder`] decides for a session that selat answers itself.
+//! due, and when each connection ends, all as its [`Settings`] have it. [`Responder`] decides for a session that selat answers itself.
 
+mod bucket;
+mod cause;
+mod flow;
 mod half;
+mod keepalive;
+mod meter;
 mod respond;
 mod settings;
 mod tunnel;
 
+pub use bucket::TokenBucket;
+pub use cause::{Cause, Farewell, Why};
+pub use flow::{Backlog, Disposition, Flow, Random, Then};
 pub use respond::{Responder, Script};
-pub use settings::Settings;
-pub use tunnel::{Cause, Disposition, Flow, Tunnel, Why};
+pub use settings::{Excess, Ping, Pings, Rate, RateLimit, Settings};
+pub use tunnel::Tunnel;
 
 /// The two connections of a pool session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -48,11 +56,11 @@ pub enum Ending {
 /// Whose doing it was that a session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Side {
-    /// The client closed, broke the protocol or vanished.
+    /// The client closed, broke the protocol or a limit, or vanished.
     Client,
     /// The backend did.
     Backend,
-    /// selat did: drain, idle timeout, a fault of its own.
+    /// selat did: drain, idle timeout, lifetime, a fault of its own.
     Proxy,
 }
 

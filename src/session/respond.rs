@@ -1,6 +1,6 @@
 //! A session that selat answers itself: the *respond* route's echo and ticker (RFC 6455 §5.5).
 
-use super::Flow;
+use super::{Flow, Settings, Then};
 use crate::protocol::Role;
 use crate::protocol::frame::{
     CloseCode, End, Header, MaskKey, Opcode, Rsv, Rules, Scanner, close_frame, mask,
@@ -48,10 +48,11 @@ enum State {
 }
 
 impl Responder {
-    /// A responder at the start of a stream.
+    /// A responder at the start of a stream. Of the settings it keeps to the sizes; times are its shell's.
     #[must_use]
-    pub fn new(script: Script, message_bytes_max: u64) -> Self {
-        let rules = Rules { sender: Role::Client, rsv: Rsv::NONE, message_bytes_max };
+    pub fn new(script: Script, settings: &Settings) -> Self {
+        let &Settings { message_bytes_max, frame_bytes_max, .. } = settings;
+        let rules = Rules { sender: Role::Client, rsv: Rsv::NONE, message_bytes_max, frame_bytes_max };
         let payload = Payload { left: 0, key: MaskKey([0; 4]), phase: 0, is_answered: false };
         Self { scanner: Scanner::new(rules), script, payload, state: State::Open }
     }
@@ -67,7 +68,8 @@ impl Responder {
             return self.finish_frame(legal, code, reason, out);
         }
         match scan.end {
-            End::More => self.answer(legal, out),
+            // Nothing was asked to be stopped at.
+            End::More | End::Pong { .. } | End::Unit => self.answer(legal, out),
             // Its echo is among the answers.
             End::Close { .. } => {
                 self.answer(legal, out);
@@ -83,7 +85,7 @@ impl Responder {
             forward: scan.forward,
             judged: scan.forward,
             messages: scan.messages,
-            keep_rest: !self.is_over(),
+            then: if self.is_over() { Then::Drop } else { Then::Keep },
         }
     }
 
@@ -216,7 +218,7 @@ mod tests {
         ]
         .concat();
         for cut in 0..sent.len() {
-            let mut responder = Responder::new(Script::Echo, u64::MAX);
+            let mut responder = Responder::new(Script::Echo, &Settings::default());
             let mut out = Vec::new();
             let flow = responder.handle_bytes(&sent[..cut], &mut out);
             responder.handle_bytes(&sent[flow.forward..], &mut out);
@@ -228,7 +230,26 @@ mod tests {
     #[test]
     fn a_listener_drops_data() {
         let mut out = Vec::new();
-        Responder::new(Script::Listen, u64::MAX).handle_bytes(&masked(Opcode::Text, true, b"x"), &mut out);
-        assert!(out.is_empty());
+        let mut responder = Responder::new(Script::Listen, &Settings::default());
+        responder.handle_bytes(&masked(Opcode::Text, true, b"x"), &mut out);
+        assert_eq!(out, []);
+    }
+
+    #[test]
+    fn closes_1009_on_a_frame_or_message_over_the_limit() {
+        let settings = Settings { message_bytes_max: 6, frame_bytes_max: 4, ..Settings::default() };
+        let fragments = [masked(Opcode::Text, false, b"four"), masked(Opcode::Continuation, true, b"four")];
+        let rows = [
+            (masked(Opcode::Text, true, b"fives"), vec![], "frame over 4 bytes"),
+            (fragments.concat(), plain(Opcode::Text, false, b"four"), "message over 6 bytes"),
+        ];
+        for (sent, answer, reason) in rows {
+            let mut out = Vec::new();
+            let mut responder = Responder::new(Script::Echo, &settings);
+            responder.handle_bytes(&sent, &mut out);
+            let close = close_frame(CloseCode::MESSAGE_TOO_BIG, reason, None);
+            assert_eq!(out, [answer, close].concat());
+            assert!(responder.is_over());
+        }
     }
 }

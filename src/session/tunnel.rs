@@ -1,104 +1,29 @@
 //! What a pool session does with bytes, ends and time (RFC 6455 §5.4, §5.5.1, §7.1).
 //!
 //! Frames pass verbatim; a Close that passes starts the closing handshake. selat adds frames of its own (Close on
-//! violation, on a backend's death, on idleness, on drain) only where no frame is in progress. Which connection
-//! ends how is derived from the two [`Half`]s in [`Tunnel::disposition`], never stored.
+//! violation, on a backend's death, on idleness, on drain; pings) only where no frame is in progress, and takes the
+//! answers to its pings out. Which connection ends how is derived from the two [`Half`]s in [`Tunnel::disposition`],
+//! never stored.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::cause::reason_for;
 use super::half::{Boundary, Half, Input, Output, Owed};
-use super::{Ending, Peer, Settings, Side};
-use crate::protocol::Role;
-use crate::protocol::frame::{CloseCode, End, MaskKey, Rsv, Violation, close_frame};
+use super::keepalive::{Link, Verdict};
+use super::meter::{Charge, Meter};
+use super::settings::after;
+use super::{Backlog, Cause, Disposition, Ending, Farewell, Flow, Peer, Random, Settings, Side, Then, Why};
+use crate::protocol::frame::{CloseCode, End, MaskKey, Rsv, Scan, Stops, Unit, Violation, close_frame};
 use crate::telemetry::Traffic;
 
-/// What to do with bytes that were read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Flow {
-    /// This many leading bytes go to the other peer.
-    pub forward: usize,
-    /// This many leading bytes are judged, and done with once forwarded. At least `forward`.
-    pub judged: usize,
-    /// Data messages that ended within them.
-    pub messages: u64,
-    /// Whether the bytes behind those are to be presented again in front of the next ones; else they are dropped.
-    pub keep_rest: bool,
-}
-
-impl Flow {
-    /// All that came is of no interest any more.
-    pub(super) const DROP: Self = Self { forward: 0, judged: 0, messages: 0, keep_rest: false };
-
-    /// The bytes to keep of those that were judged.
-    #[must_use]
-    pub fn rest(self, bytes: &[u8]) -> &[u8] {
-        if self.keep_rest { bytes.get(self.judged..).unwrap_or_default() } else { &[] }
-    }
-}
-
-/// What to do with a connection once everything written to it has left.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Disposition {
-    /// Leave it open.
-    Keep,
-    /// FIN; read and drop what still comes, so that no reset destroys what we sent.
-    Finish,
-    /// Close it: nothing more will be read or written.
-    Drop,
-    /// Close it at once, whatever has not left.
-    Abandon,
-}
-
-/// Why a session ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
-    /// A closing handshake.
-    Closed,
-    /// A stream ended without one.
-    Vanished,
-    /// A breach of the protocol or of a limit.
-    Violation(Violation),
-    /// No traffic for the idle timeout.
-    Idle,
-    /// The proxy is going down.
-    Drained,
-    /// A fault inside selat.
-    Fault,
-}
-
-impl Why {
-    /// The word for logs.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::Vanished => "vanished",
-            Self::Violation(_) => "violation",
-            Self::Idle => "idle",
-            Self::Drained => "drained",
-            Self::Fault => "fault",
-        }
-    }
-}
-
-/// The first thing that ended a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cause {
-    /// Whose doing.
-    pub side: Side,
-    /// What happened.
-    pub why: Why,
-    /// The close code that was seen or sent; `None` for a Close without one, or no Close (1006).
-    pub code: Option<CloseCode>,
-}
-
-/// Whether the proxy is going down, and when this session does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Draining {
-    No,
-    At(Instant),
-    Begun,
+/// Whether the session was asked to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Drain {
+    /// The strongest reason it was given.
+    heard: Option<Farewell>,
+    /// When it goes, until then.
+    pending: Option<(Instant, Farewell)>,
 }
 
 /// The decisions of one pool session.
@@ -108,26 +33,38 @@ pub struct Tunnel {
     backend: Half,
     settings: Rc<Settings>,
     last_activity: Instant,
-    drain: Draining,
+    expires_at: Option<Instant>,
+    /// Of what the client sends; boxed, for most are not held to a rate.
+    meter: Option<Box<Meter>>,
+    drain: Drain,
     /// When what is left gets cut; set once the session has begun to end.
     cut_at: Option<Instant>,
     is_cut: bool,
     cause: Option<Cause>,
+    /// Whether bytes are only to be scanned and forwarded: no pings, no rate, no end begun.
+    is_plain: bool,
+    is_ping_due: bool,
 }
 
 impl Tunnel {
     /// A tunnel between two peers that have both completed the opening handshake with these reserved bits.
     #[must_use]
     pub fn new(rsv: Rsv, settings: Rc<Settings>, now: Instant) -> Self {
+        let client = Half::new(Peer::Client, rsv, &settings, now);
+        let backend = Half::new(Peer::Backend, rsv, &settings, now);
         Self {
-            client: Half::new(Role::Client, rsv, settings.message_bytes_max),
-            backend: Half::new(Role::Server, rsv, settings.message_bytes_max),
-            settings,
+            is_plain: client.keepalive.is_none() && backend.keepalive.is_none() && settings.rate.is_none(),
+            client,
+            backend,
             last_activity: now,
-            drain: Draining::No,
+            expires_at: settings.lifetime.map(|lifetime| after(now, lifetime)),
+            meter: settings.rate.map(|limit| Box::new(Meter::new(limit, now))),
+            drain: Drain::default(),
             cut_at: None,
             is_cut: false,
             cause: None,
+            is_ping_due: false,
+            settings,
         }
     }
 
@@ -139,24 +76,47 @@ impl Tunnel {
             self.cut_at = Some(now + self.settings.close);
         }
         let is_open = self.half(from.other()).output == Output::Open;
-        let half = self.half_mut(from);
-        if half.input != Input::Open {
+        if self.half(from).input != Input::Open {
             return Flow::DROP;
         }
-        let scan = half.scanner.scan(bytes);
+        let scan = if self.is_plain {
+            self.half_mut(from).scanner.scan(bytes)
+        } else {
+            self.watch(from, bytes, now)
+        };
         let (mut forward, messages) = if is_open { (scan.forward, scan.messages) } else { (0, 0) };
-        match scan.end {
-            End::More => {}
+        let mut judged = scan.forward;
+        let then = match scan.end {
+            End::More => Then::Keep,
+            End::Unit => Then::Judge,
+            End::Pong { frame_bytes, .. } => {
+                judged += frame_bytes;
+                Then::Judge
+            }
             End::Close { code, frame_bytes } => {
                 if self.half(from.other()).owed.is_some_and(|owed| owed.at == Boundary::LastWord) {
                     forward = forward.saturating_sub(frame_bytes);
                 }
                 self.closed_by(from, code, now);
+                Then::Drop
             }
-            End::Violation(violation) => self.violated_by(from, violation, now),
-        }
+            End::Violation(violation) => {
+                self.violated_by(from, violation, now);
+                Then::Drop
+            }
+        };
         self.half_mut(from).traffic.add(forward, messages);
-        Flow { forward, judged: scan.forward, messages, keep_rest: scan.end == End::More }
+        if !self.is_plain && from == Peer::Client {
+            self.charge(forward, messages, now);
+        }
+        Flow { forward, judged, messages, then }
+    }
+
+    /// Some of the bytes that waited for `peer` to make room have left.
+    pub fn handle_progress(&mut self, peer: Peer, now: Instant) {
+        if let Some(keepalive) = &mut self.half_mut(peer).keepalive {
+            keepalive.handle_progress(now);
+        }
     }
 
     /// `peer`'s stream has ended.
@@ -181,11 +141,14 @@ impl Tunnel {
         }
     }
 
-    /// The proxy goes down: this session is to close at `at`.
-    pub fn handle_drain(&mut self, at: Instant) {
-        if self.drain == Draining::No {
-            self.drain = Draining::At(at);
+    /// This session is to close at `at`, at the end of a message. If it was asked to before, the earlier time counts;
+    /// but nothing is earlier than a shutdown for the sake of less.
+    pub fn handle_drain(&mut self, at: Instant, farewell: Farewell) {
+        let gives_way = |(until, former)| at < until && former <= farewell;
+        if self.drain.heard.is_none() || self.drain.pending.is_some_and(gives_way) {
+            self.drain.pending = Some((at, farewell));
         }
+        self.drain.heard = self.drain.heard.max(Some(farewell));
     }
 
     /// A fault inside selat: Close 1011 to both peers where it is still possible.
@@ -194,15 +157,24 @@ impl Tunnel {
         self.close_both(Owed::soon(CloseCode::INTERNAL_ERROR, "internal error"), Why::Fault, now);
     }
 
-    /// Time has come to at least [`Self::deadline`].
-    pub fn handle_time(&mut self, now: Instant) {
-        if self.drain_at().is_some_and(|at| at <= now) {
-            self.drain = Draining::Begun;
-            let farewell = Owed { code: CloseCode::GOING_AWAY, reason: "going away", at: Boundary::Message };
-            self.close_both(farewell, Why::Drained, now);
+    /// Time has come to at least [`Self::deadline`]. What has arrived by then is best presented first: it may be a
+    /// sign of life.
+    pub fn handle_time(&mut self, now: Instant, backlog: Backlog) {
+        if let Some((_, farewell)) = self.drain.pending.filter(|(at, _)| *at <= now) {
+            self.drain.pending = None;
+            let (code, reason) = (farewell.code(), farewell.reason());
+            self.close_both(Owed { code, reason, at: Boundary::Message }, farewell.why(), now);
+        }
+        if self.expires_at.is_some_and(|at| at <= now) {
+            let (code, reason) = (CloseCode::GOING_AWAY, "lifetime over");
+            self.close_both(Owed { code, reason, at: Boundary::Message }, Why::Expired, now);
         }
         if self.idle_deadline().is_some_and(|at| at <= now) {
             self.close_both(Owed::soon(CloseCode::GOING_AWAY, "idle timeout"), Why::Idle, now);
+        }
+        Peer::BOTH.into_iter().for_each(|peer| self.keep_alive(peer, backlog, now));
+        if let Some(meter) = &mut self.meter {
+            meter.handle_time(now);
         }
         if self.hurry_at().is_some_and(|at| at <= now) {
             for owed in [&mut self.client.owed, &mut self.backend.owed].into_iter().flatten() {
@@ -228,36 +200,45 @@ impl Tunnel {
     /// When [`Self::handle_time`] is wanted next. May move back with traffic: then being early does no harm.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        let hurry_at = self.hurry_at();
-        [self.drain_at(), self.idle_deadline(), hurry_at, self.cut_at].into_iter().flatten().min()
-    }
-
-    /// A frame to write to `to` now, behind all that was forwarded to it. `key` masks it where `to` is a server.
-    pub fn poll_frame(&mut self, to: Peer, key: MaskKey) -> Option<Vec<u8>> {
-        let owed = self.half(to).owed?;
-        let in_progress = &self.half(to.other()).scanner;
-        let in_place = match owed.at {
-            Boundary::Frame => in_progress.at_frame_boundary(),
-            Boundary::Message => in_progress.at_message_boundary(),
-            Boundary::LastWord => {
-                self.half(to.other()).input != Input::Open && in_progress.at_frame_boundary()
-            }
-        };
-        if !in_place {
-            return None;
+        let drain_at = self.drain.pending.map(|(at, _)| at);
+        if self.is_ending() {
+            return [drain_at, self.hurry_at(), self.cut_at].into_iter().flatten().min();
         }
-        let half = self.half_mut(to);
-        half.owed = None;
-        half.output = Output::Closed;
-        // §5.1: a client masks all frames that it sends to the server.
-        let key = (to == Peer::Backend).then_some(key);
-        Some(close_frame(owed.code, owed.reason, key))
+        let ping_at = |half: &Half| half.keepalive.as_ref().map(|keepalive| keepalive.deadline());
+        let pings = ping_at(&self.client).into_iter().chain(ping_at(&self.backend)).min();
+        let times = [drain_at, self.expires_at, self.idle_deadline(), self.resume_at(), pings];
+        times.into_iter().flatten().min()
     }
 
-    /// Whether `from` is to be read: always, until its stream ends, though what comes may have to be dropped.
+    /// Whether there may be frames for [`Self::poll_frame`] to give, or connections to close.
+    #[inline]
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.is_ending() || self.is_ping_due
+    }
+
+    /// A frame to write to `to` now, behind all that was forwarded to it.
+    pub fn poll_frame(&mut self, to: Peer, random: Random, now: Instant) -> Option<Vec<u8>> {
+        // §5.1: a client masks all frames that it sends to the server.
+        let key = (to == Peer::Backend).then_some(random.key);
+        match self.half(to).owed {
+            Some(owed) => self.poll_close(to, owed, key),
+            None => self.poll_ping(to, key, random.nonce, now),
+        }
+    }
+
+    /// Whether `from` is to be read: always, until its stream ends, though what comes may have to be dropped; unless it
+    /// is being slowed down.
+    #[inline]
     #[must_use]
     pub fn reads(&self, from: Peer) -> bool {
-        self.half(from).input != Input::Ended
+        self.half(from).input != Input::Ended && (from == Peer::Backend || self.resume_at().is_none())
+    }
+
+    /// Whether `from`'s stream has ended.
+    #[must_use]
+    pub fn has_ended(&self, from: Peer) -> bool {
+        self.half(from).input == Input::Ended
     }
 
     /// What becomes of `peer`'s connection once everything written to it has left.
@@ -298,10 +279,10 @@ impl Tunnel {
         self.cause.is_some()
     }
 
-    /// Whether [`Self::handle_drain`] has been heard.
+    /// Whether [`Self::handle_drain`] has been heard with this reason or a stronger one.
     #[must_use]
-    pub fn is_draining(&self) -> bool {
-        self.drain != Draining::No
+    pub fn has_heard(&self, farewell: Farewell) -> bool {
+        self.drain.heard >= Some(farewell)
     }
 
     /// Whether a peer had not finished when the session was cut.
@@ -316,6 +297,23 @@ impl Tunnel {
         self.half(from).traffic
     }
 
+    /// Payload bytes, as on the wire, of the last message of `from`'s whose last frame has begun.
+    #[must_use]
+    pub fn message_bytes(&self, from: Peer) -> u64 {
+        self.half(from).scanner.message_bytes()
+    }
+
+    /// How often the client was slowed down.
+    #[must_use]
+    pub fn throttled(&self) -> u64 {
+        self.meter.as_ref().map_or(0, |meter| meter.throttled())
+    }
+
+    /// From the latest ping to its answer, once for each: as long as it took, the peer's own delays included.
+    pub fn take_rtt(&mut self, peer: Peer) -> Option<Duration> {
+        self.half_mut(peer).keepalive.as_mut()?.take_rtt()
+    }
+
     fn half(&self, peer: Peer) -> &Half {
         match peer {
             Peer::Client => &self.client,
@@ -328,6 +326,110 @@ impl Tunnel {
             Peer::Client => &mut self.client,
             Peer::Backend => &mut self.backend,
         }
+    }
+
+    /// Scans with an eye on the answers to our pings, and on the place for a frame of ours.
+    fn watch(&mut self, from: Peer, bytes: &[u8], now: Instant) -> Scan {
+        let to = self.half(from.other());
+        let wants_ping =
+            !self.is_ending() && to.keepalive.as_ref().is_some_and(|keepalive| keepalive.is_due());
+        let end_of = match to.owed {
+            Some(owed) => owed.at.unit(),
+            None => wants_ping.then_some(Unit::Frame),
+        };
+        let half = self.half_mut(from);
+        let pongs_to = half.keepalive.as_ref().and_then(|keepalive| keepalive.pings());
+        let scan = half.scanner.scan_until(bytes, &Stops { pongs_to, end_of });
+        if let Some(keepalive) = &mut half.keepalive {
+            keepalive.handle_bytes(now);
+            if let End::Pong { answered, .. } = scan.end {
+                keepalive.handle_pong(answered, now);
+            }
+        }
+        scan
+    }
+
+    /// Charges the client for what it sent. A session that ends is not held up any more: its time is short anyway.
+    fn charge(&mut self, bytes: usize, messages: u64, now: Instant) {
+        let is_ending = self.is_ending();
+        let Some(meter) = self.meter.as_mut().filter(|_| !is_ending) else { return };
+        match meter.charge(bytes, messages, now) {
+            Charge::Accepted => {}
+            Charge::Exceeded => {
+                let code = CloseCode::POLICY;
+                self.begin_end(Cause { side: Side::Client, why: Why::RateLimited, code: Some(code) }, now);
+                self.owe(Peer::Client, Owed { code, reason: "rate limit", at: Boundary::LastWord });
+                self.owe(Peer::Backend, Owed::soon(CloseCode::GOING_AWAY, "client over its rate limit"));
+            }
+        }
+    }
+
+    /// Judges the silence of `peer`, if it is pinged.
+    fn keep_alive(&mut self, peer: Peer, backlog: Backlog, now: Instant) {
+        if self.is_ending() {
+            return;
+        }
+        let link = if backlog.toward(peer) {
+            Link::Stuck
+        } else if backlog.toward(peer.other()) || !self.reads(peer) {
+            Link::Unread
+        } else {
+            Link::Clear
+        };
+        let Some(keepalive) = &mut self.half_mut(peer).keepalive else { return };
+        let verdict = keepalive.handle_time(link, now);
+        let is_due = keepalive.is_due();
+        self.is_ping_due |= is_due;
+        match verdict {
+            Verdict::Alive => {}
+            Verdict::Dead => self.bury(peer, now),
+        }
+    }
+
+    /// `peer` is dead: nothing more is expected from it, or sent to it.
+    fn bury(&mut self, peer: Peer, now: Instant) {
+        let told = match peer {
+            Peer::Client => Owed::soon(CloseCode::GOING_AWAY, "client ping timeout"),
+            Peer::Backend => Owed::soon(CloseCode::INTERNAL_ERROR, "ping timeout"),
+        };
+        self.begin_end(Cause { side: peer.into(), why: Why::PingTimeout, code: Some(told.code) }, now);
+        let half = self.half_mut(peer);
+        half.input = Input::Ended;
+        half.cut();
+        // Where it stopped inside a frame, nothing can follow that.
+        if half.scanner.at_frame_boundary() {
+            self.half_mut(peer.other()).owe(told);
+        }
+    }
+
+    fn poll_close(&mut self, to: Peer, owed: Owed, key: Option<MaskKey>) -> Option<Vec<u8>> {
+        let in_progress = &self.half(to.other()).scanner;
+        let in_place = match owed.at {
+            Boundary::Frame => in_progress.at_frame_boundary(),
+            Boundary::Message => in_progress.at_message_boundary(),
+            Boundary::LastWord => {
+                self.half(to.other()).input != Input::Open && in_progress.at_frame_boundary()
+            }
+        };
+        if !in_place {
+            return None;
+        }
+        let half = self.half_mut(to);
+        half.owed = None;
+        half.output = Output::Closed;
+        Some(close_frame(owed.code, owed.reason, key))
+    }
+
+    fn poll_ping(&mut self, to: Peer, key: Option<MaskKey>, nonce: u64, now: Instant) -> Option<Vec<u8>> {
+        if !self.is_ping_due || self.is_ending() || !self.half(to.other()).scanner.at_frame_boundary() {
+            return None;
+        }
+        let keepalive = self.half_mut(to).keepalive.as_mut().filter(|keepalive| keepalive.is_due())?;
+        let frame = keepalive.next_frame(key, nonce, now);
+        self.is_ping_due = [&self.client, &self.backend]
+            .iter()
+            .any(|half| half.keepalive.as_ref().is_some_and(|keepalive| keepalive.is_due()));
+        Some(frame)
     }
 
     fn closed_by(&mut self, from: Peer, code: Option<CloseCode>, now: Instant) {
@@ -371,17 +473,25 @@ impl Tunnel {
     fn begin_end(&mut self, cause: Cause, now: Instant) {
         self.cause.get_or_insert(cause);
         self.cut_at.get_or_insert(now + self.settings.close);
-    }
-
-    fn drain_at(&self) -> Option<Instant> {
-        match self.drain {
-            Draining::At(at) => Some(at),
-            Draining::No | Draining::Begun => None,
+        self.is_plain = false;
+        self.is_ping_due = false;
+        self.expires_at = None;
+        if let Some(meter) = &mut self.meter {
+            meter.release();
         }
     }
 
     fn idle_deadline(&self) -> Option<Instant> {
-        if self.is_ending() { None } else { self.last_activity.checked_add(self.settings.idle) }
+        if self.is_ending() {
+            return None;
+        }
+        // A client that is not read cannot show that it is there.
+        let since = self.resume_at().map_or(self.last_activity, |at| at.max(self.last_activity));
+        since.checked_add(self.settings.idle)
+    }
+
+    fn resume_at(&self) -> Option<Instant> {
+        self.meter.as_ref().and_then(|meter| meter.resume_at())
     }
 
     /// When a Close that waits for the end of a message, or for a last word, is content with the end of a frame.
@@ -397,21 +507,5 @@ impl Tunnel {
             && self.client.output == Output::Open
             && self.client.owed.is_none()
             && self.backend.input == Input::Open
-    }
-}
-
-/// The close reason that tells the offender what it did.
-fn reason_for(violation: Violation) -> &'static str {
-    match violation {
-        Violation::MessageTooLong { .. } => "message too big",
-        Violation::CloseReasonNotUtf8 => "close reason is not UTF-8",
-        Violation::Unmasked => "frame is not masked",
-        Violation::Masked => "frame is masked",
-        Violation::ReservedBits => "reserved bits",
-        Violation::UnknownOpcode { .. } => "unknown opcode",
-        Violation::ControlFragmented | Violation::ControlTooLong => "bad control frame",
-        Violation::ContinuationUnexpected | Violation::MessageInterrupted => "bad fragmentation",
-        Violation::LengthNotMinimal { .. } | Violation::LengthTooLarge => "bad frame length",
-        Violation::ClosePayloadTooShort | Violation::CloseCodeIllegal { .. } => "bad close frame",
     }
 }

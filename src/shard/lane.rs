@@ -21,6 +21,17 @@ pub(super) struct Lane {
     is_finished: bool,
 }
 
+/// What became of bytes that were waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flush {
+    /// There were none, or there was no room for them.
+    Nothing,
+    /// Some have left: the peer has made room.
+    Some,
+    /// The last of them have left.
+    All,
+}
+
 impl Lane {
     pub(super) fn new(socket: Socket) -> Self {
         Self {
@@ -74,15 +85,19 @@ impl Lane {
 
     /// Writes what has been waiting.
     #[inline]
-    pub(super) fn flush(&mut self) -> io::Result<()> {
-        let Some(socket) = self.socket.as_ref().filter(|_| !self.unsent.is_empty()) else { return Ok(()) };
-        self.sent += socket.try_write(self.unsent.get(self.sent..).unwrap_or_default())?;
-        if self.sent == self.unsent.len() {
-            // Given back, not kept: an idle session owns no buffer.
-            self.unsent = Vec::new();
-            self.sent = 0;
+    pub(super) fn flush(&mut self) -> io::Result<Flush> {
+        let Some(socket) = self.socket.as_ref().filter(|_| !self.unsent.is_empty()) else {
+            return Ok(Flush::Nothing);
+        };
+        let written = socket.try_write(self.unsent.get(self.sent..).unwrap_or_default())?;
+        self.sent += written;
+        if self.sent < self.unsent.len() {
+            return Ok(if written == 0 { Flush::Nothing } else { Flush::Some });
         }
-        Ok(())
+        // Given back, not kept: an idle session owns no buffer.
+        self.unsent = Vec::new();
+        self.sent = 0;
+        Ok(Flush::All)
     }
 
     /// Reads less at once while the other peer does not keep up, more while it does.

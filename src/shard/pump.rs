@@ -8,13 +8,14 @@ use std::task::Poll;
 use std::time::Instant;
 
 use super::Shard;
-use super::lane::Lane;
+use super::lane::{Flush, Lane};
 use super::placement::Placement;
 use super::record::{Ledger, Summary};
+use super::sample::Unfinished;
 use super::upgrade::PoolOpening;
 use super::visitor::Visitor;
 use crate::runtime::Socket;
-use crate::session::{Ending, Peer, Tunnel};
+use crate::session::{Backlog, Ending, Farewell, Peer, Then, Tunnel};
 
 /// Reads in each direction before other sessions get their turn.
 const TURN_READS: usize = 4;
@@ -29,6 +30,10 @@ pub(super) struct Pump {
     alarm: Option<Instant>,
     placement: Placement,
     ledger: Ledger,
+    /// A read that is being measured.
+    unfinished: Option<Unfinished>,
+    /// Of the times that the tunnel slowed its client down, those that are in the counters.
+    throttled: u64,
     has_faulted: bool,
 }
 
@@ -43,6 +48,8 @@ impl Pump {
             alarm: None,
             placement: opening.placement,
             ledger: Ledger::open(&shard, visitor),
+            unfinished: None,
+            throttled: 0,
             has_faulted: false,
             shard,
         };
@@ -72,6 +79,7 @@ impl Pump {
         })
         .await;
         self.shard.driver.set_deadline(None);
+        self.count_throttled();
         let summary = Summary {
             cause: self.tunnel.cause(),
             is_cut: self.tunnel.is_cut(),
@@ -97,45 +105,58 @@ impl Pump {
         for _ in 0..TURN_READS {
             let is_client_moving = self.flow(Peer::Client, now);
             let is_backend_moving = self.flow(Peer::Backend, now);
-            if self.tunnel.is_ending() && self.settle(now) {
+            if self.tunnel.is_busy() && self.settle(now) {
                 return Poll::Ready(());
             }
-            if !is_client_moving && !is_backend_moving {
+            if !is_client_moving && !is_backend_moving && self.alarm.is_none_or(|at| at > now) {
                 self.set_alarm();
                 return Poll::Pending;
             }
         }
+        self.keep_time(now);
         self.shard.driver.poll_again();
         Poll::Pending
     }
 
-    /// What the shard and the clock want of this session.
+    /// What the shard wants of this session.
     #[inline]
     fn take_orders(&mut self, now: Instant) {
-        if let Some(drain) = self.shard.drain.get().filter(|_| !self.tunnel.is_draining()) {
-            self.tunnel.handle_drain(self.shard.drain_at(drain.window));
+        if let Some(drain) = self.shard.drain.get().filter(|_| !self.tunnel.has_heard(Farewell::GoingAway)) {
+            self.tunnel.handle_drain(self.shard.drain_at(drain.window), Farewell::GoingAway);
+        }
+        if self.placement.is_retired() && !self.tunnel.has_heard(Farewell::ServiceRestart) {
+            let window = self.shard.plan().config.timeouts.drain_window;
+            self.tunnel.handle_drain(self.shard.drain_at(window), Farewell::ServiceRestart);
         }
         if self.shard.is_cut.get() {
             self.tunnel.cut(now);
         }
+    }
+
+    /// What the clock wants of it; behind the reads, for what has come in the meantime may be a sign of life.
+    fn keep_time(&mut self, now: Instant) {
         if self.alarm.is_some_and(|at| at <= now) {
             self.alarm = None;
-            self.tunnel.handle_time(now);
+            self.count_throttled();
+            let backlog = Backlog { client: !self.client.is_flushed(), backend: !self.backend.is_flushed() };
+            self.tunnel.handle_time(now, backlog);
         }
+    }
+
+    fn count_throttled(&mut self) {
+        let throttled = self.tunnel.throttled();
+        self.ledger.count_throttled(throttled - self.throttled);
+        self.throttled = throttled;
     }
 
     /// Moves what one read brings from `from` to the other peer; whether there may be more.
     #[inline]
     fn flow(&mut self, from: Peer, now: Instant) -> bool {
-        let flushed = self.lane(from.other()).flush();
-        self.note(from.other(), flushed, now);
-        if !self.tunnel.reads(from) {
-            return false;
-        }
-        // Backpressure: with bytes unsent toward the other peer, this one is not read. But a reset is noticed, for it
-        // has destroyed what was not read yet.
-        if !self.lane(from.other()).is_flushed() {
-            if self.lane(from).is_broken() {
+        self.flush(from.other(), now);
+        // Backpressure: with bytes unsent toward the other peer, this one is not read; nor is it while it is being
+        // slowed down. But a reset is noticed, for it has destroyed what was not read yet.
+        if !self.tunnel.reads(from) || !self.lane(from.other()).is_flushed() {
+            if !self.tunnel.has_ended(from) && self.lane(from).is_broken() {
                 self.tunnel.handle_ending(from, Ending::Reset, now);
             }
             return false;
@@ -149,7 +170,12 @@ impl Pump {
                 true
             }
             Ok(Some(len)) => {
-                self.take(from, scratch.get(..len).unwrap_or_default(), now);
+                let bytes = scratch.get(..len).unwrap_or_default();
+                if shard.sampler.choose() {
+                    self.take_measured(from, bytes, now);
+                } else {
+                    self.take(from, bytes, now);
+                }
                 true
             }
             Err(error) => {
@@ -159,20 +185,64 @@ impl Pump {
         }
     }
 
+    /// Writes what has been waiting for `to`.
+    #[inline]
+    fn flush(&mut self, to: Peer, now: Instant) {
+        match self.lane(to).flush() {
+            Ok(Flush::Nothing) => {}
+            Ok(Flush::Some) => self.tunnel.handle_progress(to, now),
+            Ok(Flush::All) => {
+                self.tunnel.handle_progress(to, now);
+                if let Some(Unfinished { since, .. }) = self.unfinished.take_if(|sample| sample.to == to) {
+                    self.shard.relayed(self.shard.driver.clock().saturating_duration_since(since));
+                }
+            }
+            Err(error) => self.note(to, Err(error), now),
+        }
+    }
+
     /// Judges and forwards `bytes`, which `from` sent, and keeps what cannot be judged yet.
     #[inline]
-    fn take(&mut self, from: Peer, bytes: &[u8], now: Instant) {
-        let flow = self.tunnel.handle_bytes(from, bytes, now);
-        let forward = bytes.get(..flow.forward).unwrap_or_default();
-        if !forward.is_empty() {
-            self.ledger.count(Some(&self.placement), from, forward.len(), flow.messages);
-            let written = self.lane(from.other()).write(forward);
-            self.note(from.other(), written, now);
+    fn take(&mut self, from: Peer, mut bytes: &[u8], now: Instant) {
+        loop {
+            let flow = self.tunnel.handle_bytes(from, bytes, now);
+            let forward = bytes.get(..flow.forward).unwrap_or_default();
+            if !forward.is_empty() {
+                self.ledger.count(Some(&self.placement), from, forward.len(), flow.messages);
+                let written = self.lane(from.other()).write(forward);
+                self.note(from.other(), written, now);
+            }
+            bytes = flow.rest(bytes);
+            if flow.then != Then::Judge {
+                break;
+            }
+            // Here is a place for a frame of our own; or an answer to one was left out.
+            self.speak(now);
+            if let Some(rtt) = self.tunnel.take_rtt(from) {
+                self.shard.answered(from, rtt);
+            }
         }
         let is_other_flushed = self.lane(from.other()).is_flushed();
         let lane = self.lane(from);
         lane.adapt(is_other_flushed);
-        lane.kept.extend_from_slice(flow.rest(bytes));
+        lane.kept.extend_from_slice(bytes);
+    }
+
+    /// The same, measuring how long it takes and how big the messages are.
+    fn take_measured(&mut self, from: Peer, bytes: &[u8], now: Instant) {
+        let before = self.tunnel.traffic(from);
+        self.take(from, bytes, now);
+        let after = self.tunnel.traffic(from);
+        self.shard.measured(after.messages - before.messages, self.tunnel.message_bytes(from));
+        if after.bytes == before.bytes {
+            return;
+        }
+        let to = from.other();
+        if self.lane(to).is_flushed() {
+            self.shard.relayed(self.shard.driver.clock().saturating_duration_since(now));
+        } else {
+            self.unfinished.get_or_insert(Unfinished { to, since: now });
+        }
     }
 
     /// A connection that cannot be written or read has ended.
@@ -183,14 +253,19 @@ impl Pump {
         }
     }
 
-    /// Sends the frames that are due and closes what is done with; whether both connections are.
-    fn settle(&mut self, now: Instant) -> bool {
+    /// Sends the frames that are due.
+    fn speak(&mut self, now: Instant) {
         for peer in Peer::BOTH {
-            if let Some(frame) = self.tunnel.poll_frame(peer, self.shard.mask_key()) {
+            if let Some(frame) = self.tunnel.poll_frame(peer, self.shard.random(), now) {
                 let written = self.lane(peer).write(&frame);
                 self.note(peer, written, now);
             }
         }
+    }
+
+    /// Sends the frames that are due and closes what is done with; whether both connections are.
+    fn settle(&mut self, now: Instant) -> bool {
+        self.speak(now);
         for peer in Peer::BOTH {
             let disposition = self.tunnel.disposition(peer);
             self.lane(peer).settle(disposition);

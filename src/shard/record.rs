@@ -27,6 +27,11 @@ impl Ledger {
         Self { visitor: Box::new(visitor), route, since: shard.now() }
     }
 
+    /// When the session began.
+    pub(super) fn since(&self) -> Instant {
+        self.since
+    }
+
     /// Counts what was forwarded, of a session on this backend if it is on one.
     #[inline]
     pub(super) fn count(&self, placement: Option<&Placement>, from: Peer, bytes: usize, messages: u64) {
@@ -39,6 +44,13 @@ impl Ledger {
         }
         if let Some(placement) = placement {
             count(&mut placement.books().counters.borrow_mut().sessions);
+        }
+    }
+
+    /// Counts how often the client was slowed down.
+    pub(super) fn count_throttled(&self, times: u64) {
+        if let Some(route) = self.route.as_ref().filter(|_| times > 0) {
+            route.borrow_mut().throttled += times;
         }
     }
 

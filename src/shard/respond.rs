@@ -32,6 +32,9 @@ struct Respond {
     received: Traffic,
     sent: Traffic,
     cause: Option<Cause>,
+    /// When what is left gets cut; set with the cause.
+    cut_at: Option<Instant>,
+    is_cut: bool,
 }
 
 /// Serves until the connection is closed.
@@ -52,7 +55,7 @@ pub(super) async fn run(
     };
     let mut session = Respond {
         client: Lane::new(client),
-        responder: Responder::new(script, route.settings.message_bytes_max),
+        responder: Responder::new(script, &route.settings),
         tick,
         ticks: 0,
         last_activity: now,
@@ -61,6 +64,8 @@ pub(super) async fn run(
         received: Traffic::default(),
         sent: Traffic::default(),
         cause: None,
+        cut_at: None,
+        is_cut: false,
         shard,
     };
     session.take(&opening.early);
@@ -79,10 +84,13 @@ impl Respond {
             self.keep_time(now);
             if self.responder.is_over() {
                 // §7.1.1: the server closes the connection first.
-                let is_late = self.close_at().is_some_and(|at| at <= now);
-                self.client.settle(if is_late { Disposition::Abandon } else { Disposition::Drop });
+                self.client.settle(Disposition::Drop);
             }
-            if self.client.is_closed() || self.shard.is_cut.get() {
+            if self.client.is_closed() {
+                return Poll::Ready(());
+            }
+            self.is_cut = self.shard.is_cut.get() || self.cut_at.is_some_and(|at| at <= now);
+            if self.is_cut {
                 return Poll::Ready(());
             }
             if !self.client.is_flushed() || self.responder.is_over() {
@@ -128,6 +136,8 @@ impl Respond {
             self.close(CloseCode::GOING_AWAY, "going away", Why::Drained);
         } else if self.idle_at().is_some_and(|at| at <= now) {
             self.close(CloseCode::GOING_AWAY, "idle timeout", Why::Idle);
+        } else if self.expires_at().is_some_and(|at| at <= now) {
+            self.close(CloseCode::GOING_AWAY, "lifetime over", Why::Expired);
         }
         let Some((at, every)) = self.tick.filter(|(at, _)| *at <= now) else { return };
         // A client that does not keep up misses ticks: they are not worth a buffer.
@@ -151,11 +161,8 @@ impl Respond {
     }
 
     fn wait(&mut self) -> Poll<()> {
-        let next = if self.responder.is_over() {
-            self.close_at()
-        } else {
-            [self.idle_at(), self.tick.map(|(at, _)| at)].into_iter().flatten().min()
-        };
+        let times = [self.idle_at(), self.expires_at(), self.tick.map(|(at, _)| at)];
+        let next = self.cut_at.or_else(|| times.into_iter().flatten().min());
         self.shard.driver.set_deadline(next);
         Poll::Pending
     }
@@ -164,12 +171,13 @@ impl Respond {
         self.last_activity.checked_add(self.settings.idle)
     }
 
-    fn close_at(&self) -> Option<Instant> {
-        self.last_activity.checked_add(self.settings.close)
+    fn expires_at(&self) -> Option<Instant> {
+        self.ledger.since().checked_add(self.settings.lifetime?)
     }
 
     fn note(&mut self, side: Side, why: Why, code: Option<CloseCode>) {
         self.cause.get_or_insert(Cause { side, why, code });
+        self.cut_at.get_or_insert(self.shard.now() + self.settings.close);
     }
 
     fn end(&mut self, side: Side, why: Why, code: Option<CloseCode>) -> Poll<()> {

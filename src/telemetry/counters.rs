@@ -5,6 +5,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::{Histogram, SizeHistogram};
+
 /// Payload-bearing traffic in one direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Traffic {
@@ -79,6 +81,15 @@ pub struct Ended {
     pub why: &'static str,
 }
 
+/// Round trips of the proxy's own pings.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PingRtt {
+    /// To clients and back.
+    pub client: Histogram,
+    /// To backends and back.
+    pub backend: Histogram,
+}
+
 /// What happened on one route.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RouteCounters {
@@ -130,6 +141,13 @@ pub struct Counters {
     pub accept_failures: u64,
     /// Log lines lost because the control plane could not keep up.
     pub lines_dropped: u64,
+    /// From learning that bytes had come to the kernel's having taken the last of them for the other peer; of one read
+    /// in many.
+    pub relay_latency: Histogram,
+    /// Payload sizes of messages, as on the wire; of one read in many, each standing for all that ended in its read.
+    pub message_size: SizeHistogram,
+    /// Round trips of the proxy's own pings.
+    pub ping_rtt: PingRtt,
     /// By name. A route that a reload removed keeps its place: totals never fall.
     pub routes: BTreeMap<Arc<str>, RouteCounters>,
 }
@@ -146,6 +164,10 @@ impl Counters {
         self.faults += other.faults;
         self.accept_failures += other.accept_failures;
         self.lines_dropped += other.lines_dropped;
+        self.relay_latency.merge(&other.relay_latency);
+        self.message_size.merge(&other.message_size);
+        self.ping_rtt.client.merge(&other.ping_rtt.client);
+        self.ping_rtt.backend.merge(&other.ping_rtt.backend);
         for (name, route) in &other.routes {
             self.routes.entry(name.clone()).or_default().merge(route);
         }

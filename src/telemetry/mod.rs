@@ -4,7 +4,9 @@
 //! send or write anything.
 
 mod counters;
+mod histogram;
 
 pub use counters::{
-    BackendCounters, Counters, Ended, Refused, RouteCounters, Sessions, Tally, Traffic, close_label,
+    BackendCounters, Counters, Ended, PingRtt, Refused, RouteCounters, Sessions, Tally, Traffic, close_label,
 };
+pub use histogram::{Histogram, SizeHistogram};

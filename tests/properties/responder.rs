@@ -2,7 +2,7 @@
 
 use selat::protocol::Role;
 use selat::protocol::frame::{CloseCode, End, Rsv, Rules, Scanner};
-use selat::session::{Responder, Script};
+use selat::session::{Responder, Script, Settings};
 
 use super::cuts::pieces;
 use super::foreign::{self, Stop};
@@ -13,7 +13,7 @@ pub(crate) fn check(script: Script, message_bytes_max: u64, bytes: &[u8], sizes:
     let (answers, is_over) = respond(script, message_bytes_max, &[bytes]);
     assert_eq!(respond(script, message_bytes_max, &pieces(bytes, sizes)), (answers.clone(), is_over));
 
-    let rules = Rules { sender: Role::Server, rsv: Rsv::NONE, message_bytes_max: u64::MAX };
+    let rules = Rules::unlimited(Role::Server, Rsv::NONE);
     let scan = Scanner::new(rules).scan(&answers);
     assert_eq!(scan.forward, answers.len(), "not whole: {:?}", scan.end);
     assert_eq!(matches!(scan.end, End::Close { .. }), is_over, "ends with a Close, or not at all");
@@ -28,14 +28,15 @@ pub(crate) fn check(script: Script, message_bytes_max: u64, bytes: &[u8], sizes:
     assert!(sent.messages.starts_with(&answered.messages), "{sent:?} became {answered:?}");
     // Beyond text that is not UTF-8 tungstenite does not look.
     if answered.stop != Some(Stop::Utf8) {
-        let rules = Rules { sender: Role::Client, rsv: Rsv::NONE, message_bytes_max };
+        let rules = Rules { message_bytes_max, ..Rules::unlimited(Role::Client, Rsv::NONE) };
         let legal = Scanner::new(rules).scan(bytes).messages;
         assert_eq!(u64::try_from(answered.messages.len()), Ok(legal));
     }
 }
 
 fn respond(script: Script, message_bytes_max: u64, pieces: &[&[u8]]) -> (Vec<u8>, bool) {
-    let mut responder = Responder::new(script, message_bytes_max);
+    let settings = Settings { message_bytes_max, ..Settings::default() };
+    let mut responder = Responder::new(script, &settings);
     let mut kept = Vec::new();
     let mut answers = Vec::new();
     for piece in pieces {
@@ -54,14 +55,14 @@ fn respond(script: Script, message_bytes_max: u64, pieces: &[&[u8]]) -> (Vec<u8>
 
 /// A Close of the server's own, asked for at any moment, stands between two frames and is the last.
 pub(crate) fn check_close(script: Script, bytes: &[u8], at: usize) {
-    let mut responder = Responder::new(script, u64::MAX);
+    let mut responder = Responder::new(script, &Settings::default());
     let mut answers = Vec::new();
     let (before, after) = bytes.split_at(at.min(bytes.len()));
     let flow = responder.handle_bytes(before, &mut answers);
     responder.close(CloseCode::GOING_AWAY, "going away", &mut answers);
     responder.handle_bytes(&[flow.rest(before), after].concat(), &mut answers);
 
-    let rules = Rules { sender: Role::Server, rsv: Rsv::NONE, message_bytes_max: u64::MAX };
+    let rules = Rules::unlimited(Role::Server, Rsv::NONE);
     let scan = Scanner::new(rules).scan(&answers);
     assert_eq!(scan.forward, answers.len(), "not whole: {:?}", scan.end);
     assert_eq!(matches!(scan.end, End::Close { .. }), responder.is_over(), "a Close inside a frame");

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use proptest::collection::vec;
@@ -11,7 +12,7 @@ use proptest::sample::select;
 use selat::protocol::Role;
 use selat::protocol::frame::{Rsv, Rules};
 use selat::protocol::proxy_protocol::{self, Version};
-use selat::session::{Ending, Peer};
+use selat::session::{Ending, Excess, Farewell, Peer, Ping, Pings, Rate, RateLimit, Settings};
 
 use super::backend_head::ACCEPT;
 use super::stream::{Item, encode};
@@ -42,7 +43,12 @@ pub(crate) fn rules() -> impl Strategy<Value = Rules> {
     let sender = select(vec![Role::Client, Role::Server]);
     let rsv = select(vec![Rsv::NONE, Rsv::NONE, Rsv::RSV1, Rsv::RSV1, Rsv::ALL]);
     let limit = prop_oneof![Just(u64::MAX), 0u64..300];
-    (sender, rsv, limit).prop_map(|(sender, rsv, message_bytes_max)| Rules { sender, rsv, message_bytes_max })
+    (sender, rsv, limit.clone(), limit).prop_map(|(sender, rsv, message_bytes_max, frame_bytes_max)| Rules {
+        sender,
+        rsv,
+        message_bytes_max,
+        frame_bytes_max,
+    })
 }
 
 /// Anything.
@@ -107,6 +113,30 @@ fn mutated(bytes: Vec<u8>) -> impl Strategy<Value = Bytes> {
     })
 }
 
+/// What a session is held to: often nothing, else little.
+pub(crate) fn settings() -> impl Strategy<Value = Settings> {
+    let sizes = prop_oneof![3 => Just(u64::MAX), 1 => 0u64..300];
+    let seconds = |range: std::ops::Range<u64>| range.prop_map(Duration::from_secs);
+    let ping =
+        option::of((seconds(1..30), seconds(1..30)).prop_map(|(every, timeout)| Ping { every, timeout }));
+    let pings = (ping.clone(), ping).prop_map(|(client, backend)| Pings { client, backend });
+    let number = || (1u64..400).prop_map(|number| NonZeroU64::new(number).unwrap());
+    let rate = || option::of((number(), number()).prop_map(|(per_second, burst)| Rate { per_second, burst }));
+    let excess = select(vec![Excess::Slow, Excess::Close]);
+    let limit =
+        (rate(), rate(), excess).prop_map(|(messages, bytes, excess)| RateLimit { messages, bytes, excess });
+    (sizes.clone(), sizes, pings, option::of(limit), option::weighted(0.2, seconds(1..100))).prop_map(
+        |(message_bytes_max, frame_bytes_max, ping, rate, lifetime)| Settings {
+            message_bytes_max,
+            frame_bytes_max,
+            ping,
+            rate,
+            lifetime,
+            ..super::tunnel::settings()
+        },
+    )
+}
+
 /// A session's life: what both peers say, and the order in which everything happens.
 pub(crate) fn ops() -> impl Strategy<Value = Vec<Op>> {
     let peer = || select(Peer::BOTH.to_vec());
@@ -115,7 +145,9 @@ pub(crate) fn ops() -> impl Strategy<Value = Vec<Op>> {
         24 => (peer(), 1usize..300).prop_map(|(peer, bytes)| Op::Arrive { peer, bytes }),
         2 => (peer(), select(vec![Ending::Fin, Ending::Reset])).prop_map(|(peer, ending)| Op::End { peer, ending }),
         3 => seconds.clone().prop_map(Op::Pass),
-        1 => seconds.prop_map(Op::Drain),
+        4 => (peer(), 0usize..3).prop_map(|(peer, ago)| Op::Answer { peer, ago }),
+        1 => (seconds, select(vec![Farewell::ServiceRestart, Farewell::GoingAway]))
+            .prop_map(|(after, farewell)| Op::Drain(after, farewell)),
         1 => Just(Op::Fault),
         1 => Just(Op::Cut),
     ];

@@ -7,8 +7,10 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use selat::protocol::Role;
-use selat::protocol::frame::{End, MaskKey, Rsv, Rules, Scanner};
-use selat::session::{Cause, Disposition, Ending, Peer, Side, Timeouts, Tunnel, Why};
+use selat::protocol::frame::{End, Header, MaskKey, Opcode, Rsv, Rules, Scanner, mask};
+use selat::session::{
+    Backlog, Cause, Disposition, Ending, Farewell, Peer, Random, Settings, Side, Then, Tunnel, Why,
+};
 
 /// What happens to a session.
 #[derive(Debug, Clone)]
@@ -17,12 +19,14 @@ pub(crate) enum Op {
     Say { peer: Peer, bytes: Vec<u8> },
     /// So many bytes of that arrive in one read.
     Arrive { peer: Peer, bytes: usize },
+    /// A peer answers the ping of the proxy's that it was sent so many pings ago, at its next chance.
+    Answer { peer: Peer, ago: usize },
     /// A peer's stream ends.
     End { peer: Peer, ending: Ending },
     /// Time passes.
     Pass(Duration),
-    /// The proxy is to go down, this session after so long.
-    Drain(Duration),
+    /// This session is to go, after so long.
+    Drain(Duration, Farewell),
     /// Something is wrong inside the proxy.
     Fault,
     /// The proxy goes down at once.
@@ -32,14 +36,21 @@ pub(crate) enum Op {
 const CLOSE: Duration = Duration::from_secs(10);
 const IDLE: Duration = Duration::from_secs(60);
 const KEY: MaskKey = MaskKey([1, 2, 3, 4]);
+const NONCE: u64 = 0xC0FF_EE5E_1A7C_0DE5;
 
-/// Times that a session which has begun to end may ask to be woken before it has ended, if nothing else happens:
-/// to be drained, to hurry, to be cut, and one to spare.
-const WAKEUPS_MAX: usize = 4;
+/// Times that a session may ask to be woken before it has ended, if nothing else happens: once a timeout (of a second
+/// or more) for each peer, as long as it is not idle and a ping finds no place; to read a client again, to ping each
+/// peer, to miss the answer; to be drained, to hurry, to be cut; and one to spare.
+const WAKEUPS_MAX: usize = 2 * 60 + 8;
+
+/// Settings of this file's times.
+pub(crate) fn settings() -> Settings {
+    Settings { close: CLOSE, idle: IDLE, ..Settings::default() }
+}
 
 /// Whatever happens and in whatever order, each peer gets a legal stream and its due, and the session ends.
-pub(crate) fn check(rsv: Rsv, message_bytes_max: u64, ops: &[Op]) {
-    let mut session = Session::new(rsv, message_bytes_max);
+pub(crate) fn check(rsv: Rsv, settings: Settings, ops: &[Op]) {
+    let mut session = Session::new(rsv, settings);
     for op in ops {
         session.apply(op);
         session.settle();
@@ -55,14 +66,15 @@ struct Connection {
     to_say: Vec<u8>,
     /// How much of that has arrived.
     arrived: usize,
-    /// How much of what arrived went to the other peer.
-    forwarded: usize,
+    /// What of it went to the other peer.
+    forwarded: Vec<u8>,
     /// What arrived and is to be presented again.
     kept: Vec<u8>,
     /// What the peer was sent.
     received: Vec<u8>,
-    /// The frames of the proxy's own among that.
-    injected: Vec<u8>,
+    /// The pings of the proxy's own among that: when they went, and what was in them.
+    pings: Vec<(Instant, Vec<u8>)>,
+    heard_at: Option<Instant>,
     has_fin: bool,
     is_reset: bool,
     disposition: Option<Disposition>,
@@ -71,7 +83,8 @@ struct Connection {
 struct Session {
     tunnel: Tunnel,
     rsv: Rsv,
-    message_bytes_max: u64,
+    settings: Rc<Settings>,
+    start: Instant,
     now: Instant,
     client: Connection,
     backend: Connection,
@@ -79,23 +92,26 @@ struct Session {
     /// When it began to end, and why.
     begun: Option<(Instant, Cause)>,
     is_cut: bool,
+    farewells: Vec<Farewell>,
 }
 
 impl Session {
-    fn new(rsv: Rsv, message_bytes_max: u64) -> Self {
+    fn new(rsv: Rsv, settings: Settings) -> Self {
         #[expect(clippy::disallowed_methods, reason = "virtual time needs some instant to count from")]
         let now = Instant::now();
-        let timeouts = Rc::new(Timeouts { close: CLOSE, idle: IDLE });
+        let settings = Rc::new(settings);
         Self {
-            tunnel: Tunnel::new(rsv, message_bytes_max, timeouts, now),
+            tunnel: Tunnel::new(rsv, settings.clone(), now),
             rsv,
-            message_bytes_max,
+            settings,
+            start: now,
             now,
             client: Connection::default(),
             backend: Connection::default(),
             last_arrival: now,
             begun: None,
             is_cut: false,
+            farewells: Vec::new(),
         }
     }
 
@@ -115,9 +131,14 @@ impl Session {
         match *op {
             Op::Say { peer, ref bytes } => self.connection(peer).to_say.extend_from_slice(bytes),
             Op::Arrive { peer, bytes } => self.arrive(peer, bytes),
+            Op::Answer { peer, ago } => self.answer(peer, ago),
             Op::End { peer, ending } => self.end(peer, ending),
             Op::Pass(duration) => self.pass(duration),
-            Op::Drain(after) => self.tunnel.handle_drain(now + after),
+            Op::Drain(after, farewell) => {
+                self.tunnel.handle_drain(now + after, farewell);
+                self.farewells.push(farewell);
+                assert!(self.tunnel.has_heard(farewell));
+            }
             Op::Fault => {
                 self.tunnel.handle_fault(now);
                 self.note(&[Side::Proxy]);
@@ -142,14 +163,42 @@ impl Session {
         let mut presented = std::mem::take(&mut connection.kept);
         presented.extend_from_slice(&read);
         self.last_arrival = self.now;
-        let flow = self.tunnel.handle_bytes(peer, &presented, self.now);
-        assert!(flow.forward <= presented.len());
-        let (forward, rest) = (&presented[..flow.forward], flow.rest(&presented));
-        assert!(rest.len() <= Scanner::KEEP_BYTES_MAX, "to keep {} bytes", rest.len());
-        self.connection(peer).kept = rest.to_vec();
-        self.connection(peer).forwarded += forward.len();
-        self.write(peer.other(), forward);
-        self.note(&[peer.into()]);
+        self.connection(peer).heard_at = Some(self.last_arrival);
+        loop {
+            let flow = self.tunnel.handle_bytes(peer, &presented, self.now);
+            assert!(flow.forward <= flow.judged && flow.judged <= presented.len());
+            let forward = &presented[..flow.forward];
+            self.connection(peer).forwarded.extend_from_slice(forward);
+            self.write(peer.other(), forward);
+            self.note(&[peer.into()]);
+            self.check_rtt(peer);
+            presented = flow.rest(&presented).to_vec();
+            if flow.then != Then::Judge {
+                break;
+            }
+            assert!(flow.judged > 0, "to be judged again and again");
+            self.speak();
+        }
+        assert!(presented.len() <= Scanner::KEEP_BYTES_MAX, "to keep {} bytes", presented.len());
+        self.connection(peer).kept = presented;
+    }
+
+    /// The peer says a pong behind the frame that it is in.
+    fn answer(&mut self, peer: Peer, ago: usize) {
+        let connection = self.connection(peer);
+        let Some((_, payload)) = connection.pings.iter().nth_back(ago) else { return };
+        let mut payload = payload.clone();
+        let key = (peer == Peer::Client).then_some(KEY);
+        let mut pong = Vec::new();
+        Header::whole(Opcode::Pong, key, 8).encode(&mut pong);
+        mask(&mut payload, key.unwrap_or(MaskKey([0; 4])), 0);
+        pong.append(&mut payload);
+        let arrived = connection.arrived;
+        let end = frames(&connection.to_say).map(|frame| frame.end).find(|end| *end >= arrived);
+        let at = if arrived == 0 { Some(0) } else { end };
+        if let Some(at) = at {
+            connection.to_say.splice(at..at, pong);
+        }
     }
 
     fn end(&mut self, peer: Peer, ending: Ending) {
@@ -179,7 +228,7 @@ impl Session {
     }
 
     fn wake(&mut self) {
-        self.tunnel.handle_time(self.now);
+        self.tunnel.handle_time(self.now, Backlog::default());
         self.note(&[Side::Proxy]);
         self.settle();
         self.check();
@@ -209,12 +258,8 @@ impl Session {
 
     /// What a shell does after each event: writes what is due, then does with the connections what it is told.
     fn settle(&mut self) {
-        for to in Peer::BOTH {
-            while let Some(frame) = self.tunnel.poll_frame(to, KEY) {
-                self.write(to, &frame);
-                self.connection(to).injected.extend_from_slice(&frame);
-            }
-        }
+        self.speak();
+        assert!(self.tunnel.is_ending() || !self.is_anyone_closed());
         for peer in Peer::BOTH {
             // What was dropped is gone.
             if self.is_closed(peer) {
@@ -228,6 +273,29 @@ impl Session {
         }
     }
 
+    fn is_anyone_closed(&mut self) -> bool {
+        Peer::BOTH.into_iter().any(|peer| self.is_closed(peer))
+    }
+
+    /// Writes the frames of the proxy's own that are due: pings and Closes, always between frames.
+    fn speak(&mut self) {
+        let was_busy = self.tunnel.is_busy();
+        for to in Peer::BOTH {
+            while let Some(frame) = self.tunnel.poll_frame(to, Random { key: KEY, nonce: NONCE }, self.now) {
+                assert!(was_busy, "had something to say, but did not show it");
+                assert!(!self.is_in_frame(to), "injected into a frame");
+                self.write(to, &frame);
+                let (header, payload) = whole_frame(&frame);
+                assert_eq!(header.mask.is_some(), to == Peer::Backend);
+                let now = self.now;
+                match header.opcode {
+                    Opcode::Ping => self.connection(to).pings.push((now, payload)),
+                    other => assert_eq!(other, Opcode::Close),
+                }
+            }
+        }
+    }
+
     /// The cause is the first, and names who did something just now.
     fn note(&mut self, sides: &[Side]) {
         assert_eq!(self.tunnel.is_ending(), self.tunnel.cause().is_some());
@@ -235,10 +303,16 @@ impl Session {
         match self.begun {
             Some((_, first)) => assert_eq!(cause, first, "the cause changed"),
             None => {
-                assert!(sides.contains(&cause.side), "{cause:?}, but {sides:?} did something");
-                let is_own = matches!(cause.why, Why::Idle | Why::Drained | Why::Fault);
-                assert_eq!(is_own, cause.side == Side::Proxy);
                 self.begun = Some((self.now, cause));
+                if cause.why == Why::PingTimeout {
+                    self.check_death(cause.side);
+                    return;
+                }
+                assert!(sides.contains(&cause.side), "{cause:?}, but {sides:?} did something");
+                let is_own =
+                    matches!(cause.why, Why::Idle | Why::Expired | Why::Drained | Why::Retired | Why::Fault);
+                assert_eq!(is_own, cause.side == Side::Proxy);
+                self.check_reason(cause.why);
             }
         }
     }
@@ -259,6 +333,40 @@ impl Session {
 
 /// The invariants.
 impl Session {
+    /// Only silence behind a ping is taken for death; and the dead are treated as if they had reset the connection.
+    fn check_death(&mut self, side: Side) {
+        let peer = if side == Side::Client { Peer::Client } else { Peer::Backend };
+        let ping = if peer == Peer::Client { self.settings.ping.client } else { self.settings.ping.backend };
+        let now = self.now;
+        let connection = self.connection(peer);
+        connection.is_reset = true;
+        let asked_at = connection.pings.last().map(|(at, _)| *at);
+        let silent_since = asked_at.max(connection.heard_at).expect("a ping went");
+        assert!(asked_at >= connection.heard_at, "it has answered");
+        assert!(now >= silent_since + ping.expect("it is pinged").timeout, "buried early");
+    }
+
+    /// What the proxy gives as its reason is one that it had.
+    fn check_reason(&self, why: Why) {
+        let age = self.now - self.start;
+        match why {
+            Why::Drained => assert!(self.is_cut || self.farewells.contains(&Farewell::GoingAway)),
+            Why::Retired => assert!(self.farewells.contains(&Farewell::ServiceRestart)),
+            Why::Idle => assert!(self.now >= self.last_arrival + IDLE),
+            Why::Expired => assert!(self.settings.lifetime.is_some_and(|lifetime| age >= lifetime)),
+            Why::RateLimited => assert!(self.settings.rate.is_some()),
+            Why::Closed | Why::Vanished | Why::Violation(_) | Why::PingTimeout | Why::Fault => {}
+        }
+    }
+
+    /// A round trip is that of a ping.
+    fn check_rtt(&mut self, peer: Peer) {
+        let now = self.now;
+        if let Some(rtt) = self.tunnel.take_rtt(peer) {
+            assert!(self.connection(peer).pings.iter().any(|(at, _)| *at + rtt == now), "no ping went then");
+        }
+    }
+
     fn check(&mut self) {
         for to in Peer::BOTH {
             self.check_received(to);
@@ -279,36 +387,38 @@ impl Session {
         }
     }
 
-    /// What a peer received is what the other one sent, from its beginning and without a gap, and at most one Close
-    /// of the proxy's own behind it; all of it legal.
+    /// What a peer received is what the other one sent, from its beginning and without a gap, less its answers to the
+    /// proxy's pings; with pings of the proxy's between, and at most one Close behind; all of it legal.
     fn check_received(&mut self, to: Peer) {
         let rsv = self.rsv;
+        let is_open = !self.tunnel.is_ending();
         let from = self.connection(to.other());
-        let forwarded = from.to_say[..from.forwarded].to_vec();
+        let expected = without_own_pongs(&from.to_say, &from.pings);
+        assert!(expected.starts_with(&from.forwarded), "not what was sent to the {to:?}");
+        if is_open {
+            let arrived = without_own_pongs(&from.to_say[..from.arrived], &from.pings).len();
+            // An own pong that has arrived in part counts in both.
+            assert_eq!(
+                from.forwarded.len() + from.kept.len(),
+                arrived,
+                "something was withheld from the {to:?}"
+            );
+        }
+        let forwarded = from.forwarded.len();
         let traffic = self.tunnel.traffic(to.other());
-        assert_eq!(traffic.bytes, u64::try_from(forwarded.len()).unwrap());
+        assert_eq!(traffic.bytes, u64::try_from(forwarded).unwrap());
 
         let connection = self.connection(to);
         let received = &connection.received;
-        assert!(
-            *received == [forwarded.as_slice(), &connection.injected].concat(),
-            "not what was sent to the {to:?}"
-        );
         let sender = match to {
             Peer::Client => Role::Server,
             Peer::Backend => Role::Client,
         };
-        let rules = Rules { sender, rsv, message_bytes_max: u64::MAX };
+        let rules = Rules::unlimited(sender, rsv);
         let mut scanner = Scanner::new(rules);
         let scan = scanner.scan(received);
         assert_eq!(scan.forward, received.len(), "{:?} toward the {to:?}", scan.end);
         assert_eq!(traffic.messages, scan.messages);
-        if !connection.injected.is_empty() {
-            assert!(
-                matches!(scan.end, End::Close { code: Some(_), .. }),
-                "a frame of its own that is not a Close"
-            );
-        }
         if matches!(scan.end, End::Close { .. }) {
             // Whoever is told that the session ends is told the truth.
             assert!(self.tunnel.is_ending());
@@ -364,7 +474,8 @@ impl Session {
     /// Whether the peer's own Close has arrived.
     fn has_closed(&mut self, peer: Peer) -> bool {
         let sender = if peer == Peer::Client { Role::Client } else { Role::Server };
-        let rules = Rules { sender, rsv: self.rsv, message_bytes_max: self.message_bytes_max };
+        let &Settings { message_bytes_max, frame_bytes_max, .. } = &*self.settings;
+        let rules = Rules { sender, rsv: self.rsv, message_bytes_max, frame_bytes_max };
         let connection = self.connection(peer);
         let arrived = &connection.to_say[..connection.arrived];
         matches!(Scanner::new(rules).scan(arrived).end, End::Close { .. })
@@ -377,8 +488,42 @@ impl Session {
 
     fn scan_received(&mut self, peer: Peer) -> (Scanner, End) {
         let sender = if peer == Peer::Client { Role::Server } else { Role::Client };
-        let mut scanner = Scanner::new(Rules { sender, rsv: self.rsv, message_bytes_max: u64::MAX });
+        let mut scanner = Scanner::new(Rules::unlimited(sender, self.rsv));
         let end = scanner.scan(&self.connection(peer).received).end;
         (scanner, end)
     }
+}
+
+/// The places of the whole frames at the front of `stream`, up to the first that cannot be one.
+fn frames(stream: &[u8]) -> impl Iterator<Item = std::ops::Range<usize>> {
+    let mut start = 0;
+    std::iter::from_fn(move || {
+        let (header, len) = Header::parse(stream.get(start..)?).ok()??;
+        let end = start.checked_add(len)?.checked_add(usize::try_from(header.payload_len).ok()?)?;
+        let frame = start..end;
+        start = end;
+        (end <= stream.len()).then_some(frame)
+    })
+}
+
+/// A frame that is all there, and its payload unmasked.
+fn whole_frame(frame: &[u8]) -> (Header, Vec<u8>) {
+    let (header, len) = Header::parse(frame).unwrap().expect("a whole header");
+    let mut payload = frame[len..].to_vec();
+    assert_eq!(u64::try_from(payload.len()), Ok(header.payload_len));
+    mask(&mut payload, header.mask.unwrap_or(MaskKey([0; 4])), 0);
+    (header, payload)
+}
+
+/// `stream` without the pongs that answer one of `pings`.
+fn without_own_pongs(stream: &[u8], pings: &[(Instant, Vec<u8>)]) -> Vec<u8> {
+    let mut rest = stream.to_vec();
+    let whole: Vec<_> = frames(stream).collect();
+    for frame in whole.into_iter().rev() {
+        let (header, payload) = whole_frame(&stream[frame.clone()]);
+        if header.opcode == Opcode::Pong && pings.iter().any(|(_, ping)| *ping == payload) {
+            rest.drain(frame);
+        }
+    }
+    rest
 }

@@ -55,7 +55,7 @@ impl Endpoint {
             acts,
             done: Done::default(),
             received: Vec::new(),
-            scanner: Scanner::new(Rules { sender, rsv: Rsv::NONE, message_bytes_max: u64::MAX }),
+            scanner: Scanner::new(Rules::unlimited(sender, Rsv::NONE)),
             kept: Vec::new(),
             has_received_close: false,
             has_seen_fin: false,

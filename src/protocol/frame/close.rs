@@ -70,16 +70,19 @@ pub(super) fn close_payload(payload: &[u8]) -> Result<Option<CloseCode>, Violati
 #[must_use]
 pub fn close_frame(code: CloseCode, reason: &str, key: Option<MaskKey>) -> Vec<u8> {
     let reason_max = usize::try_from(CONTROL_PAYLOAD_MAX).unwrap_or(usize::MAX) - size_of::<u16>();
-    let reason = &reason.as_bytes().get(..reason.floor_char_boundary(reason_max)).unwrap_or_default();
-    let mut payload = code.get().to_be_bytes().to_vec();
-    payload.extend_from_slice(reason);
-    let header = Header::whole(Opcode::Close, key, payload.len().try_into().unwrap_or(CONTROL_PAYLOAD_MAX));
-    if let Some(key) = key {
-        mask(&mut payload, key, 0);
-    }
+    let reason = reason.as_bytes().get(..reason.floor_char_boundary(reason_max)).unwrap_or_default();
+    control_frame(Opcode::Close, &[&code.get().to_be_bytes(), reason].concat(), key)
+}
+
+/// The wire image of a control frame with a payload of at most [`CONTROL_PAYLOAD_MAX`].
+pub(super) fn control_frame(opcode: Opcode, payload: &[u8], key: Option<MaskKey>) -> Vec<u8> {
     let mut frame = Vec::with_capacity(super::HEADER_BYTES_MAX + payload.len());
-    header.encode(&mut frame);
-    frame.append(&mut payload);
+    Header::whole(opcode, key, payload.len().try_into().unwrap_or(CONTROL_PAYLOAD_MAX)).encode(&mut frame);
+    let start = frame.len();
+    frame.extend_from_slice(payload);
+    if let Some(key) = key {
+        mask(frame.get_mut(start..).unwrap_or_default(), key, 0);
+    }
     frame
 }
 

@@ -1,12 +1,14 @@
 //! The frame scanner: finds boundaries and violations in a stream of bytes (RFC 6455 §5).
 //!
-//! Touches no payload but that of Close frames, copies nothing and allocates nothing. It gives one verdict for a
+//! Touches no payload but that of Close frames (and of pongs, where it looks for some), copies nothing and allocates nothing. It gives one verdict for a
 //! byte stream, however the stream is cut up: a header or control frame that has not fully arrived is left with
 //! the caller ([`Scan::forward`] ends before it) and judged whole when more has come. So what was forwarded is
 //! always legal, and every end of it outside a payload is a frame boundary.
 
 use super::close::close_payload;
-use super::{CONTROL_PAYLOAD_MAX, CloseCode, Header, MaskKey, Opcode, Rsv, Violation, mask};
+use super::{
+    Answered, CONTROL_PAYLOAD_MAX, CloseCode, Header, MaskKey, Opcode, PingSeries, Rsv, Violation, mask,
+};
 use crate::protocol::Role;
 
 /// What a stream must keep to.
@@ -18,6 +20,34 @@ pub struct Rules {
     pub rsv: Rsv,
     /// Bytes of a message, all its fragments together, as they stand on the wire; beyond: 1009.
     pub message_bytes_max: u64,
+    /// Payload bytes of a data frame; beyond: 1009. Control frames have a limit of their own (§5.5).
+    pub frame_bytes_max: u64,
+}
+
+impl Rules {
+    /// RFC 6455 alone, and no limit.
+    #[must_use]
+    pub fn unlimited(sender: Role, rsv: Rsv) -> Self {
+        Self { sender, rsv, message_bytes_max: u64::MAX, frame_bytes_max: u64::MAX }
+    }
+}
+
+/// What a scan stops at besides what no stream goes beyond.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stops {
+    /// An answer to one of these pings, which were sent to whom the stream comes from.
+    pub pongs_to: Option<PingSeries>,
+    /// The end of this.
+    pub end_of: Option<Unit>,
+}
+
+/// What has an end that something else may follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// A frame: control frames may stand between the fragments of a message (§5.4).
+    Frame,
+    /// A frame behind which no message is in progress.
+    Message,
 }
 
 /// Where in a message the stream is (§5.4).
@@ -38,6 +68,8 @@ pub struct Scanner {
     payload_left: u64,
     /// Whether the current data frame ends its message.
     payload_is_last: bool,
+    /// Payload bytes of the last message whose last frame has begun.
+    message_bytes: u64,
 }
 
 /// What one call of [`Scanner::scan`] found.
@@ -64,6 +96,15 @@ pub enum End {
         /// Its size: that many of the last bytes of `forward`.
         frame_bytes: usize,
     },
+    /// A pong in answer to a ping of the proxy's own, whole: to be left out. What is behind it is not judged yet.
+    Pong {
+        /// To which.
+        answered: Answered,
+        /// Its size: that many bytes from `forward` on.
+        frame_bytes: usize,
+    },
+    /// The end that was asked for. What is behind it is not judged yet.
+    Unit,
     /// The bytes at `forward` begin something illegal. The scanner is of no further use.
     Violation(Violation),
 }
@@ -76,6 +117,8 @@ enum Step {
     More,
     /// A whole Close frame.
     Close { bytes: usize, code: Option<CloseCode> },
+    /// A whole pong to a ping of the proxy's own.
+    Pong { bytes: usize, answered: Answered },
 }
 
 impl Scanner {
@@ -85,35 +128,43 @@ impl Scanner {
     /// A scanner at the start of a stream.
     #[must_use]
     pub fn new(rules: Rules) -> Self {
-        Self { rules, message: Message::Between, payload_left: 0, payload_is_last: true }
+        Self { rules, message: Message::Between, payload_left: 0, payload_is_last: true, message_bytes: 0 }
     }
 
     /// Judges the next bytes of the stream, beginning with those that the last call left over.
     #[inline]
     pub fn scan(&mut self, bytes: &[u8]) -> Scan {
+        self.scan_until(bytes, &Stops { pongs_to: None, end_of: None })
+    }
+
+    /// As [`Self::scan`], which is the faster, up to the first of these stops. The verdict on the stream stays the same.
+    #[inline]
+    pub fn scan_until(&mut self, bytes: &[u8], stops: &Stops) -> Scan {
         let mut forward = 0;
         let mut messages = 0;
-        loop {
+        let end = loop {
             let rest = bytes.get(forward..).unwrap_or_default();
             if rest.is_empty() {
-                return Scan { forward, messages, end: End::More };
+                break End::More;
             }
-            match self.step(rest) {
+            match self.step(rest, stops.pongs_to.as_ref()) {
                 Ok(Step::Taken { bytes, messages: ended }) => {
                     forward += bytes;
                     messages += ended;
+                    if stops.end_of.is_some_and(|unit| self.is_at_end_of(unit)) {
+                        break End::Unit;
+                    }
                 }
-                Ok(Step::More) => return Scan { forward, messages, end: End::More },
+                Ok(Step::More) => break End::More,
                 Ok(Step::Close { bytes: frame_bytes, code }) => {
-                    return Scan {
-                        forward: forward + frame_bytes,
-                        messages,
-                        end: End::Close { code, frame_bytes },
-                    };
+                    forward += frame_bytes;
+                    break End::Close { code, frame_bytes };
                 }
-                Err(violation) => return Scan { forward, messages, end: End::Violation(violation) },
+                Ok(Step::Pong { bytes: frame_bytes, answered }) => break End::Pong { answered, frame_bytes },
+                Err(violation) => break End::Violation(violation),
             }
-        }
+        };
+        Scan { forward, messages, end }
     }
 
     /// Whether a frame of the proxy's own may follow what was forwarded so far.
@@ -128,8 +179,21 @@ impl Scanner {
         self.at_frame_boundary() && self.message == Message::Between
     }
 
+    /// Payload bytes, as on the wire, of the last message whose last frame has begun.
+    #[must_use]
+    pub fn message_bytes(&self) -> u64 {
+        self.message_bytes
+    }
+
+    fn is_at_end_of(&self, unit: Unit) -> bool {
+        match unit {
+            Unit::Frame => self.at_frame_boundary(),
+            Unit::Message => self.at_message_boundary(),
+        }
+    }
+
     #[inline]
-    fn step(&mut self, bytes: &[u8]) -> Result<Step, Violation> {
+    fn step(&mut self, bytes: &[u8], pings: Option<&PingSeries>) -> Result<Step, Violation> {
         if self.payload_left > 0 {
             return Ok(self.payload(bytes.len(), 0));
         }
@@ -140,7 +204,7 @@ impl Scanner {
         };
         self.check_rules(&header)?;
         match header.opcode {
-            Opcode::Close | Opcode::Ping | Opcode::Pong => control(&header, header_len, bytes),
+            Opcode::Close | Opcode::Ping | Opcode::Pong => control(&header, header_len, bytes, pings),
             Opcode::Continuation | Opcode::Text | Opcode::Binary => {
                 self.enter(&header)?;
                 Ok(self.payload(bytes.len(), header_len))
@@ -189,11 +253,19 @@ impl Scanner {
             (_, Message::Between) => 0,
             (_, Message::Fragmented { .. }) => return Err(Violation::MessageInterrupted),
         };
+        if header.payload_len > self.rules.frame_bytes_max {
+            return Err(Violation::FrameTooLong { max: self.rules.frame_bytes_max });
+        }
         let bytes = before.saturating_add(header.payload_len);
         if bytes > self.rules.message_bytes_max {
             return Err(Violation::MessageTooLong { max: self.rules.message_bytes_max });
         }
-        self.message = if header.fin { Message::Between } else { Message::Fragmented { bytes } };
+        if header.fin {
+            self.message = Message::Between;
+            self.message_bytes = bytes;
+        } else {
+            self.message = Message::Fragmented { bytes };
+        }
         self.payload_left = header.payload_len;
         self.payload_is_last = header.fin;
         Ok(())
@@ -201,27 +273,111 @@ impl Scanner {
 }
 
 /// A control frame is judged whole: it is short, and a Close must be understood before it is passed on.
-fn control(header: &Header, header_len: usize, bytes: &[u8]) -> Result<Step, Violation> {
+fn control(
+    header: &Header,
+    header_len: usize,
+    bytes: &[u8],
+    pings: Option<&PingSeries>,
+) -> Result<Step, Violation> {
     let payload_len = usize::try_from(header.payload_len).unwrap_or(usize::MAX);
     let Some(payload) = bytes.get(header_len..).and_then(|rest| rest.get(..payload_len)) else {
         return Ok(Step::More);
     };
     let bytes = header_len + payload_len;
-    if header.opcode != Opcode::Close {
-        return Ok(Step::Taken { bytes, messages: 0 });
+    match (header.opcode, pings) {
+        (Opcode::Close, _) => {
+            let code = unmasked(payload, header.mask, close_payload)?;
+            Ok(Step::Close { bytes, code })
+        }
+        (Opcode::Pong, Some(pings)) => {
+            Ok(unmasked(payload, header.mask, |payload| pings.answered_by(payload))
+                .map_or(Step::Taken { bytes, messages: 0 }, |answered| Step::Pong { bytes, answered }))
+        }
+        (Opcode::Ping | Opcode::Pong | Opcode::Continuation | Opcode::Text | Opcode::Binary, _) => {
+            Ok(Step::Taken { bytes, messages: 0 })
+        }
     }
-    let code = match header.mask {
-        None => close_payload(payload)?,
-        Some(key) => unmasked_close_payload(payload, key)?,
-    };
-    Ok(Step::Close { bytes, code })
 }
 
-fn unmasked_close_payload(payload: &[u8], key: MaskKey) -> Result<Option<CloseCode>, Violation> {
-    let mut copy = [0; 125];
+/// What `read` makes of a control frame's payload. The bytes that are forwarded stay masked.
+fn unmasked<T>(payload: &[u8], key: Option<MaskKey>, read: impl FnOnce(&[u8]) -> T) -> T {
+    let Some(key) = key else { return read(payload) };
     const { assert!(CONTROL_PAYLOAD_MAX == 125) };
-    let Some(copy) = copy.get_mut(..payload.len()) else { return Err(Violation::ControlTooLong) };
-    copy.copy_from_slice(payload);
+    let mut copy = [0; 125];
+    // A longer one is refused by its header.
+    let len = payload.len().min(copy.len());
+    let (copy, _) = copy.split_at_mut(len);
+    copy.copy_from_slice(payload.get(..len).unwrap_or_default());
     mask(copy, key, 0);
-    close_payload(copy)
+    read(copy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::frame::close_frame;
+
+    fn frame(opcode: Opcode, fin: bool, payload: &[u8], key: Option<MaskKey>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        Header { fin, ..Header::whole(opcode, key, payload.len().try_into().unwrap()) }.encode(&mut bytes);
+        let start = bytes.len();
+        bytes.extend_from_slice(payload);
+        mask(&mut bytes[start..], key.unwrap_or(MaskKey([0; 4])), 0);
+        bytes
+    }
+
+    #[test]
+    fn limits_a_data_frame_and_a_message_by_themselves() {
+        let rules =
+            Rules { message_bytes_max: 10, frame_bytes_max: 4, ..Rules::unlimited(Role::Server, Rsv::NONE) };
+        let scan = |bytes: &[u8]| Scanner::new(rules).scan(bytes).end;
+        let piece = |opcode, fin, len| frame(opcode, fin, &vec![b'x'; len], None);
+        assert_eq!(scan(&piece(Opcode::Text, true, 4)), End::More);
+        let too_long = End::Violation(Violation::FrameTooLong { max: 4 });
+        assert_eq!(scan(&piece(Opcode::Text, true, 5)), too_long);
+        // A control frame is no data frame.
+        assert_eq!(scan(&piece(Opcode::Ping, true, 5)), End::More);
+        let fragments = [
+            piece(Opcode::Text, false, 4),
+            piece(Opcode::Continuation, false, 4),
+            piece(Opcode::Continuation, true, 3),
+        ];
+        assert_eq!(scan(&fragments.concat()), End::Violation(Violation::MessageTooLong { max: 10 }));
+        assert_eq!(Violation::FrameTooLong { max: 4 }.close_code(), CloseCode::MESSAGE_TOO_BIG);
+    }
+
+    #[test]
+    fn stops_at_its_own_pongs_and_lets_others_pass() {
+        for (sender, key) in [(Role::Client, Some(MaskKey([9, 8, 7, 6]))), (Role::Server, None)] {
+            let mut pings = PingSeries::new(77);
+            let asked = pings.next_frame(None);
+            let own = frame(Opcode::Pong, true, &asked[2..], key);
+            let foreign = frame(Opcode::Pong, true, b"elsewise", key);
+            let first = frame(Opcode::Text, false, b"hel", key);
+            let last = frame(Opcode::Continuation, true, b"lo", key);
+            let stream = [first.as_slice(), &foreign, &own, &last].concat();
+
+            let mut scanner = Scanner::new(Rules::unlimited(sender, Rsv::NONE));
+            let stops = Stops { pongs_to: Some(pings), end_of: None };
+            let scan = scanner.scan_until(&stream, &stops);
+            let run = first.len() + foreign.len();
+            let end = End::Pong { answered: Answered::Newest, frame_bytes: own.len() };
+            assert_eq!(scan, Scan { forward: run, messages: 0, end });
+            let scan = scanner.scan_until(&stream[run + own.len()..], &stops);
+            assert_eq!(scan, Scan { forward: last.len(), messages: 1, end: End::More });
+            assert_eq!(scanner.message_bytes(), 5);
+        }
+    }
+
+    #[test]
+    fn stops_at_the_end_of_a_frame_or_message_where_asked_to() {
+        let first = frame(Opcode::Text, false, b"hel", None);
+        let last = frame(Opcode::Continuation, true, b"lo", None);
+        let stream = [first.as_slice(), &last, &close_frame(CloseCode::NORMAL, "", None)].concat();
+        for (unit, forward) in [(Unit::Frame, first.len()), (Unit::Message, first.len() + last.len())] {
+            let mut scanner = Scanner::new(Rules::unlimited(Role::Server, Rsv::NONE));
+            let scan = scanner.scan_until(&stream, &Stops { pongs_to: None, end_of: Some(unit) });
+            assert_eq!((scan.forward, scan.end), (forward, End::Unit));
+        }
+    }
 }

@@ -53,6 +53,12 @@ pub enum Violation {
     /// §5.5.1: a close reason that is not UTF-8.
     #[error("close reason is not UTF-8")]
     CloseReasonNotUtf8,
+    /// A data frame longer than the configured `frame_bytes_max`.
+    #[error("frame over {max} bytes")]
+    FrameTooLong {
+        /// The limit it passed.
+        max: u64,
+    },
     /// A message longer than the configured `message_bytes_max`.
     #[error("message over {max} bytes")]
     MessageTooLong {
@@ -79,7 +85,7 @@ impl Violation {
             | Self::ClosePayloadTooShort
             | Self::CloseCodeIllegal { .. } => CloseCode::PROTOCOL_ERROR,
             Self::CloseReasonNotUtf8 => CloseCode::INVALID_PAYLOAD,
-            Self::MessageTooLong { .. } => CloseCode::MESSAGE_TOO_BIG,
+            Self::FrameTooLong { .. } | Self::MessageTooLong { .. } => CloseCode::MESSAGE_TOO_BIG,
         }
     }
 }

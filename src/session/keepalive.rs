@@ -1,0 +1,238 @@
+//! Whether one peer is still there: pings, their answers, and when silence means death (RFC 6455 §5.5.2, §5.5.3).
+//!
+//! One ping at a time awaits a sign of life. Any bytes from the peer are one, not only the pong: that may wait behind
+//! a long message, or be left out for the sake of a later ping of somebody else (§5.5.3). Toward a peer that does not
+//! read, a sign of life is that bytes which waited for it have left: it has made room. That a socket with room takes
+//! more is none: the kernel takes bytes for the dead too.
+
+use std::time::{Duration, Instant};
+
+use super::settings::{Ping, after};
+use crate::protocol::frame::{Answered, MaskKey, PingSeries};
+
+/// The keepalive of one peer.
+#[derive(Debug)]
+pub(super) struct Keepalive {
+    ping: Ping,
+    stage: Stage,
+    /// `None` before the first ping.
+    pings: Option<PingSeries>,
+    /// When the newest ping went, until it is answered.
+    asked_at: Option<Instant>,
+    /// The latest round trip that nobody has taken yet.
+    rtt: Option<Duration>,
+}
+
+/// What is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// For the time of the next ping.
+    Resting { due_at: Instant },
+    /// For a place to put it, between two frames.
+    Due { dead_at: Instant },
+    /// For a sign of life.
+    Asked { asked_at: Instant, dead_at: Instant },
+}
+
+/// How a peer's connection stands, when its silence is judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Link {
+    /// All that was written to it has left, and it is being read.
+    Clear,
+    /// Bytes wait for it to make room.
+    Stuck,
+    /// It is not being read, for no fault of its own.
+    Unread,
+}
+
+/// What is thought of a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Alive,
+    Dead,
+}
+
+impl Keepalive {
+    pub(super) fn new(ping: Ping, now: Instant) -> Self {
+        let stage = Stage::Resting { due_at: after(now, ping.every) };
+        Self { ping, stage, pings: None, asked_at: None, rtt: None }
+    }
+
+    /// Something came from the peer.
+    pub(super) fn handle_bytes(&mut self, now: Instant) {
+        match self.stage {
+            Stage::Resting { .. } => {}
+            Stage::Due { .. } => self.wait_longer(now),
+            Stage::Asked { asked_at, .. } => {
+                self.stage = Stage::Resting { due_at: after(asked_at, self.ping.every) };
+            }
+        }
+    }
+
+    /// Some of the bytes that waited for the peer have left.
+    pub(super) fn handle_progress(&mut self, now: Instant) {
+        self.wait_longer(now);
+    }
+
+    /// The peer has answered one of our pings.
+    pub(super) fn handle_pong(&mut self, answered: Answered, now: Instant) {
+        match answered {
+            Answered::Newest => {
+                let asked_at = self.asked_at.take();
+                self.rtt = asked_at.map(|at| now.saturating_duration_since(at)).or(self.rtt);
+            }
+            Answered::Earlier => {}
+        }
+    }
+
+    /// Time has come to at least [`Self::deadline`], or not.
+    pub(super) fn handle_time(&mut self, link: Link, now: Instant) -> Verdict {
+        if self.deadline() > now {
+            return Verdict::Alive;
+        }
+        match (self.stage, link) {
+            (Stage::Resting { .. }, _) => self.stage = Stage::Due { dead_at: after(now, self.ping.timeout) },
+            (Stage::Due { .. } | Stage::Asked { .. }, Link::Stuck) | (Stage::Asked { .. }, Link::Clear) => {
+                return Verdict::Dead;
+            }
+            // It could not answer, or not be asked, because of the other peer.
+            (Stage::Due { .. } | Stage::Asked { .. }, Link::Unread) | (Stage::Due { .. }, Link::Clear) => {
+                self.wait_longer(now);
+            }
+        }
+        Verdict::Alive
+    }
+
+    /// When [`Self::handle_time`] is wanted next.
+    pub(super) fn deadline(&self) -> Instant {
+        match self.stage {
+            Stage::Resting { due_at } => due_at,
+            Stage::Due { dead_at } | Stage::Asked { dead_at, .. } => dead_at,
+        }
+    }
+
+    /// Whether a ping waits for its place.
+    pub(super) fn is_due(&self) -> bool {
+        matches!(self.stage, Stage::Due { .. })
+    }
+
+    /// The ping that is due. `nonce` is where the payloads begin, the first time.
+    pub(super) fn next_frame(&mut self, key: Option<MaskKey>, nonce: u64, now: Instant) -> Vec<u8> {
+        self.stage = Stage::Asked { asked_at: now, dead_at: after(now, self.ping.timeout) };
+        self.asked_at = Some(now);
+        self.pings.get_or_insert(PingSeries::new(nonce)).next_frame(key)
+    }
+
+    /// The pings whose answers are ours.
+    pub(super) fn pings(&self) -> Option<PingSeries> {
+        self.pings
+    }
+
+    /// The latest round trip, once.
+    pub(super) fn take_rtt(&mut self) -> Option<Duration> {
+        self.rtt.take()
+    }
+
+    fn wait_longer(&mut self, now: Instant) {
+        match &mut self.stage {
+            Stage::Resting { .. } => {}
+            Stage::Due { dead_at } | Stage::Asked { dead_at, .. } => *dead_at = after(now, self.ping.timeout),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EVERY: Duration = Duration::from_secs(20);
+    const TIMEOUT: Duration = Duration::from_secs(5);
+
+    fn keepalive() -> (Keepalive, Instant) {
+        #[expect(clippy::disallowed_methods, reason = "virtual time needs some instant to count from")]
+        let start = Instant::now();
+        (Keepalive::new(Ping { every: EVERY, timeout: TIMEOUT }, start), start)
+    }
+
+    /// A keepalive whose first ping has just gone, and when.
+    fn asked() -> (Keepalive, Instant) {
+        let (mut keepalive, start) = keepalive();
+        let now = start + EVERY;
+        assert_eq!(keepalive.deadline(), now);
+        assert_eq!(keepalive.handle_time(Link::Clear, now), Verdict::Alive);
+        assert!(keepalive.is_due());
+        keepalive.next_frame(None, 7, now);
+        assert!(!keepalive.is_due());
+        (keepalive, now)
+    }
+
+    #[test]
+    fn silence_behind_a_ping_is_death() {
+        let (mut keepalive, asked_at) = asked();
+        assert_eq!(keepalive.deadline(), asked_at + TIMEOUT);
+        assert_eq!(keepalive.handle_time(Link::Clear, asked_at + TIMEOUT / 2), Verdict::Alive);
+        assert_eq!(keepalive.handle_time(Link::Clear, asked_at + TIMEOUT), Verdict::Dead);
+    }
+
+    #[test]
+    fn any_bytes_are_life_and_the_next_ping_comes_on_time() {
+        let (mut keepalive, asked_at) = asked();
+        keepalive.handle_bytes(asked_at + TIMEOUT / 2);
+        assert_eq!(keepalive.deadline(), asked_at + EVERY);
+        assert_eq!(keepalive.take_rtt(), None, "bytes are no answer");
+        // The answer may come later, behind a long message.
+        keepalive.handle_pong(Answered::Newest, asked_at + TIMEOUT * 2);
+        assert_eq!(keepalive.take_rtt(), Some(TIMEOUT * 2));
+        assert_eq!(keepalive.take_rtt(), None);
+        // A second answer to the same ping measures nothing.
+        keepalive.handle_pong(Answered::Newest, asked_at + TIMEOUT * 3);
+        assert_eq!(keepalive.take_rtt(), None);
+    }
+
+    #[test]
+    fn an_answer_to_an_earlier_ping_measures_nothing() {
+        let (mut keepalive, asked_at) = asked();
+        keepalive.handle_bytes(asked_at);
+        keepalive.handle_time(Link::Clear, asked_at + EVERY);
+        keepalive.next_frame(None, 99, asked_at + EVERY);
+        keepalive.handle_pong(Answered::Earlier, asked_at + EVERY);
+        assert_eq!(keepalive.take_rtt(), None);
+        keepalive.handle_pong(Answered::Newest, asked_at + EVERY + TIMEOUT / 5);
+        assert_eq!(keepalive.take_rtt(), Some(TIMEOUT / 5));
+    }
+
+    #[test]
+    fn who_is_not_read_is_not_judged() {
+        let (mut keepalive, asked_at) = asked();
+        let mut now = asked_at;
+        for _ in 0..3 {
+            now += TIMEOUT;
+            assert_eq!(keepalive.handle_time(Link::Unread, now), Verdict::Alive);
+        }
+        assert_eq!(keepalive.handle_time(Link::Clear, now + TIMEOUT), Verdict::Dead);
+    }
+
+    #[test]
+    fn who_makes_room_now_and_then_is_slow_and_who_makes_none_is_dead() {
+        let (mut keepalive, asked_at) = asked();
+        let mut now = asked_at;
+        for _ in 0..3 {
+            now += TIMEOUT / 2;
+            keepalive.handle_progress(now);
+            assert_eq!(keepalive.handle_time(Link::Stuck, now + TIMEOUT / 2), Verdict::Alive);
+        }
+        assert_eq!(keepalive.handle_time(Link::Stuck, now + TIMEOUT), Verdict::Dead);
+    }
+
+    #[test]
+    fn a_ping_without_a_place_blames_only_a_peer_that_is_stuck() {
+        for (link, verdict) in
+            [(Link::Clear, Verdict::Alive), (Link::Unread, Verdict::Alive), (Link::Stuck, Verdict::Dead)]
+        {
+            let (mut keepalive, start) = keepalive();
+            keepalive.handle_time(link, start + EVERY);
+            assert!(keepalive.is_due());
+            assert_eq!(keepalive.handle_time(link, start + EVERY + TIMEOUT), verdict, "{link:?}");
+        }
+    }
+}
