@@ -232,7 +232,7 @@ mod tests {
         let mut out = Vec::new();
         let mut responder = Responder::new(Script::Listen, &Settings::default());
         responder.handle_bytes(&masked(Opcode::Text, true, b"x"), &mut out);
-        assert_eq!(out, []);
+        assert!(out.is_empty());
     }
 
     #[test]

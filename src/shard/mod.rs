@@ -47,7 +47,6 @@ use sample::Sampler;
 const SCRATCH_BYTES: usize = 256 * 1024;
 
 /// The index of the only pool there is.
-const POOL: usize = 0;
 
 /// What a shard is given at its start.
 pub struct Setup {

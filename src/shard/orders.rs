@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use super::plan::Plan;
 use super::{Shard, acceptor};
 use crate::balance::Snapshot;
 use crate::config::{Config, Placement};

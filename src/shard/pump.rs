@@ -302,26 +302,30 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::balance::{BackendId, Policy, ShardId, Snapshot};
-    use crate::config::{Config, Cores, Limits, ListenAddress, Timeouts};
+    use crate::balance::{BackendId, ShardId, Snapshot};
+    use crate::config::{Config, ListenAddress, Pool, PoolId, Route, Target};
     use crate::protocol::frame::{CloseCode, MaskKey, Rsv, close_frame};
+    use crate::protocol::handshake::RequestHead;
+    use crate::routing::ListenId;
     use crate::runtime::Driver;
     use crate::runtime::mailbox::mailbox;
     use crate::shard::Place;
 
     fn shard(driver: &Driver) -> Rc<Shard> {
-        let config = Config {
-            listen: ListenAddress::Tcp(([127, 0, 0, 1], 0).into()),
-            cores: Cores::All,
-            routes: Vec::new(),
-            backends: Vec::new(),
-            policy: Policy::RoundRobin,
-            limits: Limits::default(),
-            timeouts: Timeouts::default(),
-        };
+        let address = ListenAddress::Tcp(([127, 0, 0, 1], 0).into());
+        let route = Route::new("all", Target::Pool(PoolId(0)));
+        let config = Config::new(address, vec![route], vec![Pool::new("empty", Vec::new())]);
         let (control, _inbox) = mailbox(16).unwrap();
-        let place = Place { id: ShardId(0), config: Arc::new(config), connections_max: 1, control };
-        Rc::new(Shard::new(driver.clone(), place, Arc::new(Snapshot::default())))
+        let place = Place { id: ShardId(0), connections_max: 1, control, neighbours: Vec::new() };
+        Rc::new(Shard::new(driver.clone(), place, Arc::new(config), &Arc::new(Snapshot::default())))
+    }
+
+    /// A client that has found its route.
+    fn visitor(shard: &Shard) -> Visitor {
+        let mut visitor = Visitor::new(None, ListenId(0));
+        let head = RequestHead::parse(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        visitor.take_route(&shard.plan(), &head).unwrap();
+        visitor
     }
 
     /// A connection: our end for the pump, and the peer's end.
@@ -347,16 +351,18 @@ mod tests {
         let task_shard = shard.clone();
         driver.spawn(async move {
             let driver = task_shard.driver.clone();
+            let visitor = visitor(&task_shard);
+            let pool = visitor.route().unwrap().pool.clone().unwrap();
             let opening = PoolOpening {
                 backend: Socket::accepted(&driver, backend.into()).unwrap(),
-                placement: Placement::take(&task_shard, BackendId(0)),
+                placement: Placement::take(&task_shard, &pool, BackendId(0), None),
                 rsv: Rsv::NONE,
                 early_from_client: Vec::new(),
                 early_from_backend: Vec::new(),
             };
             let client = Socket::accepted(&driver, client.into()).unwrap();
             let has_panicked = Cell::new(false);
-            let mut pump = Pump::new(task_shard, client, None, opening);
+            let mut pump = Pump::new(task_shard, client, visitor, opening);
             pump.drive(|pump| if has_panicked.replace(true) { pump.step() } else { panic!("planted") }).await;
             driver.stop();
         });
@@ -369,7 +375,7 @@ mod tests {
         };
         assert_eq!(told(&mut client_peer), close_frame(CloseCode::INTERNAL_ERROR, "internal error", None));
         assert_eq!(told(&mut backend_peer).len(), 2 + 4 + 2 + "internal error".len());
-        assert_eq!(shard.counters.borrow().faults, 1);
-        assert_eq!(shard.counters.borrow().sessions_now, 0);
+        let counters = shard.report().counters;
+        assert_eq!((counters.faults, counters.sessions().now, counters.sessions().total), (1, 0, 1));
     }
 }

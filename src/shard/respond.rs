@@ -188,7 +188,7 @@ impl Respond {
     fn finish(self) {
         let summary = Summary {
             cause: self.cause,
-            is_cut: self.cause.is_none(),
+            is_cut: self.is_cut || self.cause.is_none(),
             from_client: self.received,
             from_backend: self.sent,
         };

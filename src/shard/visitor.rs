@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Shard;
 use super::plan::{Plan, RouteState};
-use crate::protocol::handshake::{Facts, Forwarding, Hop, RequestHead, Scheme, UpgradeRequest};
+use crate::protocol::handshake::{Facts, Hop, RequestHead, Scheme, UpgradeRequest};
 use crate::routing::ListenId;
 use crate::telemetry::{Refused, Traffic};
 use crate::wires::{End, SessionRecord, ToControl};
