@@ -76,7 +76,8 @@ pub fn start(config: Config, signals: Signals) -> Result<Running, StartError> {
     let host = Host::check(&config)?;
     host.warnings.iter().for_each(|warning| warn!("{warning}"));
     let backends = config.backends.iter().map(|backend| Ok((backend.clone(), control::resolve(backend)?)));
-    let mut backends = Backends::new(backends.collect::<Result<_, Unresolved>>()?, host.cores.len());
+    let mut backends =
+        Backends::new(backends.collect::<Result<_, Unresolved>>()?, host.cores.len(), control::now());
     let Bound { listeners, address, is_shared, socket_file } =
         listener::bind(&config.listen, host.cores.len())?;
     if is_shared {

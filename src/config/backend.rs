@@ -43,6 +43,15 @@ pub enum InvalidBackend {
     },
 }
 
+impl BackendUrl {
+    /// Host and port as the `Host` header has them: an IPv6 address in brackets, the port always there.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        let Self { host, port, .. } = self;
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    }
+}
+
 impl FromStr for BackendUrl {
     type Err = InvalidBackend;
 
@@ -82,12 +91,7 @@ fn split_authority(authority: &str) -> Option<(&str, u16)> {
 
 impl fmt::Display for BackendUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, port, base_path } = self;
-        if host.contains(':') {
-            write!(f, "ws://[{host}]:{port}{base_path}")
-        } else {
-            write!(f, "ws://{host}:{port}{base_path}")
-        }
+        write!(f, "ws://{}{}", self.authority(), self.base_path)
     }
 }
 

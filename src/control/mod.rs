@@ -5,7 +5,9 @@
 
 mod backends;
 mod books;
+mod errands;
 mod probe;
+mod resolve;
 mod signals;
 
 use std::io;
@@ -18,14 +20,17 @@ use tokio::time::sleep_until;
 use tracing::{error, info, warn};
 
 pub use backends::Backends;
-pub use probe::{Unresolved, resolve};
+pub use probe::probe;
+pub use resolve::{Difference, Unresolved, resolve, resolve_all};
 pub use signals::Signals;
 
+use crate::balance::BackendId;
 use crate::config::Config;
 use crate::runtime::mailbox::{Mailbox, Sender};
 use crate::wires::{Drain, Look, Order, ToControl, ToShard};
 use books::Books;
 use probe::Probes;
+use resolve::Resolver;
 
 /// How often the control plane looks for what it is not woken for: session records, good news.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -77,7 +82,10 @@ struct Control {
 /// When tokio or the signal handlers cannot start.
 pub fn run(setup: Setup) -> io::Result<Outcome> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(serve(setup))
+    let outcome = runtime.block_on(serve(setup));
+    // A lookup may be under way that the system's resolver has not given up yet: nobody waits for it.
+    runtime.shutdown_background();
+    outcome
 }
 
 /// The control plane's loop.
@@ -90,26 +98,35 @@ async fn serve(setup: Setup) -> io::Result<Outcome> {
     // The starter waits for it, unless it has given up.
     let _ = started.send(());
     drop(started);
-    let mut probes = Probes::new(config.timeouts.connect);
+    let (mut probes, mut resolver) = (Probes::new(), Resolver::new());
+    for (id, url) in (0..).map(BackendId).zip(&config.backends) {
+        resolver.watch(id, url, now());
+    }
     let inbox = watch(inbox)?;
     let books = Books::new(&config, shards.len());
     let mut control = Control { config, backends, shards, books, phase: Phase::Serving, is_clean: true };
     while !control.books.have_all_ended() {
         let wake_at = now() + LOOK_EVERY;
-        let wake_at = control.backends.next_probe().map_or(wake_at, |probe| probe.min(wake_at));
+        let wake_at =
+            [probes.wake_at(), resolver.wake_at()].into_iter().flatten().fold(wake_at, Instant::min);
         tokio::select! {
             bell = inbox.readable() => bell?.clear_ready(),
             signal = signals.next() => control.handle_signal(signal),
-            (backend, probed) = probes.next() => control.backends.handle_probe(backend, probed, now()),
+            (backend, result) = probes.next() => {
+                control.backends.handle_probe(backend, result.map(drop), now());
+            }
+            (backend, resolved) = resolver.next() => control.backends.handle_resolved(backend, resolved),
             () = sleep_until(wake_at.into()) => {}
         }
         inbox.get_ref().hush();
         while let Some(message) = inbox.get_ref().take() {
             control.handle(message);
         }
-        for backend in control.backends.take_due_probes(now()) {
-            probes.start(backend, control.config.backends.get(backend.index()).cloned());
+        for (backend, at) in control.backends.probe_times() {
+            probes.plan(backend, at);
         }
+        probes.start_due(now(), |backend| control.backends.question(backend));
+        resolver.start_due(now(), |backend| control.config.backends.get(backend.index()).cloned());
         control.publish();
     }
     let look = control.look();
@@ -126,7 +143,8 @@ fn watch(inbox: Mailbox<ToControl>) -> io::Result<AsyncFd<Mailbox<ToControl>>> {
 }
 
 /// The control plane's clock.
-fn now() -> Instant {
+#[must_use]
+pub fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 

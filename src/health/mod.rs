@@ -1,9 +1,14 @@
-//! One backend's health as the control plane sees it: a machine over dial outcomes and probes.
+//! The health of a pool's backends as the control plane sees it: a machine for each over dial outcomes and probes.
 //!
-//! Pure: given `now`, owns no clock and sends nothing.
+//! Pure: given `now` and random numbers, owns no clock, asks nobody and sends nothing. [`Settings`] say how to judge,
+//! [`Health`] judges one backend, [`Pool`] holds what the backends of one pool share.
 
+mod fault;
+mod pool;
 mod settings;
 mod state;
 
+pub use fault::ProbeFault;
+pub use pool::{Pool, is_panicking};
 pub use settings::{Exchange, Outlier, Percent, Probe, Settings};
-pub use state::{Health, Outcome};
+pub use state::{Health, Outcome, State, Weight, Why};
