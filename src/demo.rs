@@ -69,7 +69,9 @@ pub fn run(settings: Settings) -> Result<bool, StartError> {
     let mut out = Screen::default();
     out.line(&format!(
         "proxy on {}, in front of ws://{} and ws://{}",
-        proxy.address(), stays.address(), stops.address()
+        proxy.address(),
+        stays.address(),
+        stops.address()
     ));
 
     let (news, answers) = sync_channel(NEWS_MAX);
@@ -88,7 +90,8 @@ pub fn run(settings: Settings) -> Result<bool, StartError> {
     stops.join()?;
     show.run(settings.failover_after, settings.run_for);
     let returned = start(echo_backend(returning_address), Signals::Ignored)?;
-    show.out.line(&format!("-- the backend ws://{} is back: new sessions go there again", returned.address()));
+    show.out
+        .line(&format!("-- the backend ws://{} is back: new sessions go there again", returned.address()));
     show.say_what_to_try();
     show.run(Duration::MAX, settings.run_for);
 

@@ -12,8 +12,8 @@ use tracing::{info, warn};
 
 use crate::balance::{ShardId, Snapshot};
 use crate::config::{Config, ListenAddress, Placement};
-use crate::routing::ListenId;
 use crate::control::{self, Addresses, Outcome, Registry, Signals, Unresolved};
+use crate::routing::ListenId;
 use crate::runtime::executor::{self, Executor};
 use crate::runtime::host::{Host, HostError};
 use crate::runtime::listener::{self, ListenError, SocketFile};
@@ -222,7 +222,17 @@ impl<'s> Shards<'s> {
         let boxes: Vec<_> = host.cores.iter().map(|_| mailbox(TO_SHARD_MAX)).collect::<io::Result<_>>()?;
         let (senders, mailboxes) = boxes.into_iter().unzip();
         let executors = Vec::new();
-        Ok(Self { config, control, snapshot, connections_max, start_signal, started, senders, mailboxes, executors })
+        Ok(Self {
+            config,
+            control,
+            snapshot,
+            connections_max,
+            start_signal,
+            started,
+            senders,
+            mailboxes,
+            executors,
+        })
     }
 
     fn start(&mut self, core: usize, listeners: Vec<(ListenId, OwnedFd)>) -> io::Result<()> {

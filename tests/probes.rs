@@ -235,7 +235,7 @@ fn a_handshake_that_fails_is_told_apart() {
         (Vec::new(), "the connection ended before the answer"),
         (
             format!("HTTP/1.1 101 Switching Protocols\r\n{}", "X-Long: x\r\n".repeat(100_000)).into(),
-            "malformed answer",
+            "the answer is too long",
         ),
         (
             format!("HTTP/1.1 101 Switching Protocols\r\nX-Long: {}", "x".repeat(1 << 20)).into(),

@@ -162,7 +162,8 @@ impl Registry {
         now: Instant,
     ) {
         let find = |pool: &Pool| pool.lines.iter().position(|line| line.id == id);
-        let Some((at, line)) = self.pools.iter().enumerate().find_map(|(at, pool)| Some((at, find(pool)?))) else {
+        let Some((at, line)) = self.pools.iter().enumerate().find_map(|(at, pool)| Some((at, find(pool)?)))
+        else {
             return;
         };
         let addresses = match resolved {
@@ -291,7 +292,13 @@ impl Registry {
         Line { id: LineId(self.last_line), url: url.clone(), addresses }
     }
 
-    fn backend(&mut self, url: &BackendUrl, address: SocketAddr, judge: &mut health::Pool, now: Instant) -> Backend {
+    fn backend(
+        &mut self,
+        url: &BackendUrl,
+        address: SocketAddr,
+        judge: &mut health::Pool,
+        now: Instant,
+    ) -> Backend {
         self.last_backend += 1;
         Backend {
             id: BackendId(self.last_backend),

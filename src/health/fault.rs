@@ -46,7 +46,8 @@ pub enum ProbeFault {
         /// What would have been good.
         wanted: &'static str,
     },
-    /// WebSocket, but no message had what was expected.
+    /// WebSocket, but no message had what was expected. Shown, because it answers our own question: no session's
+    /// payload ever is.
     #[error("answered \"{excerpt}\", not what was expected")]
     WrongAnswer {
         /// The beginning of the last message, with everything odd escaped.

@@ -136,3 +136,17 @@ impl Percent {
         part.saturating_mul(100) < total.saturating_mul(self.0.into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_rounded_down_and_compared_exactly() {
+        let share = |percent| Percent::new(percent).unwrap();
+        assert_eq!([0, 33, 50, 100].map(|percent| share(percent).of(7)), [0, 2, 3, 7]);
+        assert!(share(34).exceeds(1, 3) && !share(33).exceeds(1, 3));
+        assert!(share(100).of(usize::MAX) > usize::MAX / 2);
+        assert_eq!(Percent::new(101), None);
+    }
+}

@@ -99,8 +99,8 @@ pub struct Health {
     dial_failures: u32,
     /// Probes in a row that speak against the state: failures while it is up or ejected, successes while it is down.
     contradictions: u32,
-    /// How often the next ejection has been doubled.
-    doublings: u32,
+    /// Ejections not yet forgotten: how often the next one is doubled.
+    ejections: u32,
     /// The wait before the next look at it, down in a pool without a probe.
     recheck: Duration,
 }
@@ -117,7 +117,7 @@ impl Health {
             probe_at: has_probe.then_some(now),
             dial_failures: 0,
             contradictions: 0,
-            doublings: 0,
+            ejections: 0,
             recheck: RECHECK_FIRST,
         }
     }
@@ -206,17 +206,12 @@ impl Health {
 
     /// The pool's settings have changed.
     pub fn handle_settings(&mut self, pool: &Pool, now: Instant) {
-        let has_probe = pool.settings().probe.is_some();
-        match self.state {
-            State::Unknown | State::Up if !has_probe => {
-                self.state = State::Up;
-                self.probe_at = None;
-            }
+        if pool.settings().probe.is_some() {
             // The new probe may see what the old one did not.
-            State::Unknown | State::Up | State::Ejected { .. } | State::Down { .. } if has_probe => {
-                self.probe_at = Some(now);
-            }
-            State::Unknown | State::Up | State::Ejected { .. } | State::Down { .. } => {}
+            self.probe_at = Some(now);
+        } else if self.is_up() {
+            self.state = State::Up;
+            self.probe_at = None;
         }
     }
 
@@ -319,15 +314,15 @@ impl Health {
         };
         // An ejection is forgotten after as long a time in service as it took.
         let mut healthy = now.saturating_duration_since(self.since);
-        while let Some(last) = self.doublings.checked_sub(1)
+        while let Some(last) = self.ejections.checked_sub(1)
             && let Some(left) = healthy.checked_sub(lasting(last))
         {
-            (healthy, self.doublings) = (left, last);
+            (healthy, self.ejections) = (left, last);
         }
-        let until = later(now, lasting(self.doublings));
-        // Doubling beyond the longest would only take longer to be forgotten.
-        if lasting(self.doublings) < lasting(self.doublings + 1) {
-            self.doublings += 1;
+        let until = later(now, lasting(self.ejections));
+        // Several of the longest count as one, or they would take long to be forgotten.
+        if self.ejections.checked_sub(1).is_none_or(|last| lasting(last) < lasting(self.ejections)) {
+            self.ejections += 1;
         }
         self.change(State::Ejected { until, why: Why::Dial(outcome) }, pool, now);
         self.probe_at = Some(self.probe_at.map_or(until, |at| at.min(until)));

@@ -130,14 +130,16 @@ impl Neighbours {
     fn hand_over(&self, arrival: Arrival, own_id: ShardId, own: u32) -> Option<Arrival> {
         let mut loads = self.loads.borrow_mut();
         let others = loads.iter_mut().zip(&self.shards).enumerate().filter(|(id, _)| *id != own_id.index());
-        let Some((_, (load, shard))) = others.min_by_key(|(_, (load, _))| **load).filter(|(_, (load, _))| **load < own)
+        let Some((_, (load, shard))) =
+            others.min_by_key(|(_, (load, _))| **load).filter(|(_, (load, _))| **load < own)
         else {
             return Some(arrival);
         };
         *load += 1;
         // A shard that takes no messages gets no connection either.
         let unsent = shard.give(ToShard::Connection(arrival)).err();
-        unsent.and_then(|message| if let ToShard::Connection(arrival) = message { Some(arrival) } else { None })
+        unsent
+            .and_then(|message| if let ToShard::Connection(arrival) = message { Some(arrival) } else { None })
     }
 }
 

@@ -70,7 +70,8 @@ impl Shard {
         let mut counters = books.counters.clone();
         counters.connections_now = self.connections.get().into();
         counters.faults += self.driver.panics();
-        counters.routes = books.routes.iter().map(|(name, route)| (name.clone(), route.borrow().clone())).collect();
+        counters.routes =
+            books.routes.iter().map(|(name, route)| (name.clone(), route.borrow().clone())).collect();
         let backends = books.backends.iter().map(|(id, books)| (*id, books.counters.borrow().clone()));
         Report { shard: self.id, backends: backends.collect(), counters }
     }

@@ -7,8 +7,8 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use super::Shard;
-use crate::runtime::TaskId;
 use crate::balance::Ticket;
+use crate::runtime::TaskId;
 use crate::wires::{Ask, Release, Ruling, ToControl};
 
 /// The questions that a shard has asked, and what it gives back.

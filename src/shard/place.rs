@@ -49,7 +49,8 @@ pub(super) async fn place(
         if client.is_hung_up() {
             return Err(Unopened::Gone);
         }
-        let picked = pool.selector.borrow_mut().pick(&tried, key.as_deref(), shard.random().nonce, shard.now());
+        let picked =
+            pool.selector.borrow_mut().pick(&tried, key.as_deref(), shard.random().nonce, shard.now());
         let Some(Seat { backend, permit }) = seat(shard, client, &pool, picked, &tried).await? else { break };
         let mut placement = Placement::take(shard, &pool, backend, permit);
         let dialled = dial(shard, &pool, backend, request, visitor).await;

@@ -45,7 +45,8 @@ impl Plan {
         shard: ShardId,
         now: Instant,
     ) -> Self {
-        let empty = Self { config: config.clone(), router: Router::default(), routes: Vec::new(), pools: Vec::new() };
+        let empty =
+            Self { config: config.clone(), router: Router::default(), routes: Vec::new(), pools: Vec::new() };
         empty.next(config, snapshot, books, shard, now)
     }
 

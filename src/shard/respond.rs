@@ -41,12 +41,7 @@ struct Respond {
 ///
 /// # Cancel safety
 /// Dropping it closes the connection at once.
-pub(super) async fn run(
-    shard: Rc<Shard>,
-    client: Socket,
-    visitor: Visitor,
-    opening: RespondOpening,
-) {
+pub(super) async fn run(shard: Rc<Shard>, client: Socket, visitor: Visitor, opening: RespondOpening) {
     let now = shard.now();
     let Some(route) = visitor.route().cloned() else { return };
     let (script, tick) = match route.route.target {

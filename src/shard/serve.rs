@@ -29,7 +29,9 @@ async fn open(shard: &Rc<Shard>, arrival: Arrival) -> Option<Box<Pump>> {
     let client = Socket::accepted(&shard.driver, fd).ok()?;
     let mut visitor = Visitor::new(peer, listener);
     match upgrade::upgrade(shard, &client, &mut visitor).await {
-        Ok(Opened::Pool(opening)) => return Some(Box::new(Pump::new(shard.clone(), client, visitor, opening))),
+        Ok(Opened::Pool(opening)) => {
+            return Some(Box::new(Pump::new(shard.clone(), client, visitor, opening)));
+        }
         Ok(Opened::Respond(opening)) => respond::run(shard.clone(), client, visitor, opening).await,
         Err(Unopened::Gone) => {}
         Err(Unopened::Refused { refused, response }) => {

@@ -12,7 +12,9 @@ use super::placement::Placement;
 use super::visitor::Visitor;
 use crate::config::Target;
 use crate::protocol::frame::Rsv;
-use crate::protocol::handshake::{FixedResponse, Refusal, RequestHead, UpgradeRequest, head_len, switching_protocols};
+use crate::protocol::handshake::{
+    FixedResponse, Refusal, RequestHead, UpgradeRequest, head_len, switching_protocols,
+};
 use crate::runtime::Socket;
 use crate::telemetry::Refused;
 

@@ -185,8 +185,8 @@ fn ejections_double_and_are_forgotten_after_as_long_in_service() {
         waited.as_secs()
     };
     assert_eq!([0, 0, 0, 0, 0, 0, 0].map(&mut eject), [1, 2, 4, 8, 16, 30, 30]);
-    // As long as the last: one doubling less. A moment less: none.
-    assert_eq!([16, 15, 16, 16 + 8 + 4].map(&mut eject), [16, 30, 16, 4]);
+    // Not as long in service: the same. As long: forgotten, and the next is as long as that was.
+    assert_eq!([29, 30, 30 + 16, 15, 30 + 16 + 8].map(&mut eject), [30, 30, 16, 30, 8]);
     assert_eq!(eject(1_000_000), 1);
 }
 
