@@ -169,6 +169,8 @@ pub struct Look {
     pub counters: Counters,
     /// Backends that new sessions may be placed on.
     pub backends_up: usize,
+    /// All of them.
+    pub backends: usize,
 }
 
 /// What one shard has counted since its start.

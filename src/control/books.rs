@@ -5,6 +5,7 @@ use std::sync::mpsc::SyncSender;
 
 use tracing::info;
 
+use super::registry::Registry;
 use crate::balance::BackendId;
 use crate::telemetry::{BackendCounters, Counters};
 use crate::wires::{End, Look, Report, SessionRecord};
@@ -66,7 +67,7 @@ impl Books {
     }
 
     /// A report has come; whether it was the last of those expected.
-    pub(super) fn handle_report(&mut self, report: Report, backends_up: usize) -> bool {
+    pub(super) fn handle_report(&mut self, report: Report, registry: &Registry) -> bool {
         if let Some(shard) = self.shards.get_mut(report.shard.index()) {
             shard.counters = report.counters;
             shard.backends = report.backends;
@@ -75,7 +76,7 @@ impl Books {
         if self.shards.iter().any(|shard| shard.is_due) {
             return false;
         }
-        let look = self.look(backends_up);
+        let look = self.look(registry);
         if std::mem::take(&mut self.wants_summary) {
             self.log_summary(&look);
         }
@@ -86,15 +87,15 @@ impl Books {
         true
     }
 
-    pub(super) fn handle_ended(&mut self, report: Report, backends_up: usize) {
+    pub(super) fn handle_ended(&mut self, report: Report, registry: &Registry) {
         if let Some(shard) = self.shards.get_mut(report.shard.index()) {
             shard.has_ended = true;
         }
-        self.handle_report(report, backends_up);
+        self.handle_report(report, registry);
     }
 
-    pub(super) fn look(&self, backends_up: usize) -> Look {
-        Look { counters: self.counters(), backends_up }
+    pub(super) fn look(&self, registry: &Registry) -> Look {
+        Look { counters: self.counters(), backends_up: registry.up(), backends: registry.count() }
     }
 
     /// Of all shards.
@@ -124,7 +125,7 @@ impl Books {
             log_counters(&format!("shard {number}"), &shard.counters);
         }
         log_counters("all shards", &look.counters);
-        info!(backends_up = look.backends_up, "backends");
+        info!(backends_up = look.backends_up, backends = look.backends, "backends");
     }
 
     /// The last word: how many sessions ended how.

@@ -199,7 +199,7 @@ impl Control {
                 self.tell_rulings(ruling);
             }
             ToControl::Report(report) => {
-                self.books.handle_report(*report, self.registry.up());
+                self.books.handle_report(*report, &self.registry);
             }
             ToControl::Ended(report) => self.handle_ended(*report),
             ToControl::Order(Order::Drain) => self.drain(),
@@ -240,7 +240,7 @@ impl Control {
             self.is_clean = false;
             self.drain();
         }
-        self.books.handle_ended(report, self.registry.up());
+        self.books.handle_ended(report, &self.registry);
     }
 
     fn drain(&mut self) {
@@ -302,6 +302,6 @@ impl Control {
     }
 
     fn look(&self) -> Look {
-        self.books.look(self.registry.up())
+        self.books.look(&self.registry)
     }
 }

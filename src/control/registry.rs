@@ -107,6 +107,12 @@ impl Registry {
         self.pools.iter().map(Pool::up).sum()
     }
 
+    /// How many backends there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.pools.iter().map(|pool| pool.backends.len()).sum()
+    }
+
     /// A new snapshot, if anything has changed since the last.
     pub fn take_snapshot(&mut self, now: Instant) -> Option<Arc<Snapshot>> {
         self.is_stale |= self.weights_change_at.is_some_and(|at| at <= now);

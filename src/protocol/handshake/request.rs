@@ -200,7 +200,9 @@ impl<'h> UpgradeRequest<'h> {
     /// Takes the subprotocols that begin with `prefix` out of the offer: they carry credentials, which are not for
     /// the backend. From now on the client has not offered them.
     pub fn withhold_protocols(&mut self, prefix: &[u8]) {
-        self.withheld.push(prefix.into());
+        if self.protocols().any(|offered| offered.starts_with(prefix)) {
+            self.withheld.push(prefix.into());
+        }
     }
 
     fn is_withheld(&self, protocol: &[u8]) -> bool {
