@@ -104,8 +104,11 @@ fn sources() -> Vec<Source> {
     files.into_iter().map(source).collect()
 }
 
-/// The code of a file, without its tests and its comments.
+/// The code of a file, without its tests (which may be a file of their own) and its comments.
 fn code(source: &Source) -> String {
+    if source.path.file_name().is_some_and(|name| name == "tests.rs") {
+        return String::new();
+    }
     let before_tests = source.text.split("#[cfg(test)]").next().unwrap();
     before_tests.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
 }

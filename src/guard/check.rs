@@ -121,3 +121,6 @@ fn once<'r>(found: Occurrence<Cow<'r, [u8]>>, missing: Denial) -> Result<Cow<'r,
         Occurrence::Repeated => Err(Denial::CredentialRepeated),
     }
 }
+
+#[cfg(test)]
+mod tests;

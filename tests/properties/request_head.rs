@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use selat::protocol::handshake::{HeadFault, Refusal, UpgradeRequest, head_len};
+use selat::protocol::handshake::{HeadFault, Occurrence, Refusal, UpgradeRequest, head_len};
 
 use super::http::{self, Head};
 
@@ -98,6 +98,34 @@ fn check_forwarded(head: &[u8], request: &UpgradeRequest, client: Option<IpAddr>
     check_forwarded_for(&came, &went, client);
     check_fields(&came, &went);
     check_foreign(&went, &forwarded);
+    check_lookup(&came, request);
+    check_withheld(&went, request.clone(), base_path);
+}
+
+/// What is looked up is what httparse reads, and never one of several.
+fn check_lookup(came: &Head, request: &UpgradeRequest) {
+    for (name, _) in &came.fields {
+        let values = came.values(name);
+        assert_eq!(request.header(name), Occurrence::of(values), "{name}");
+        assert_eq!(request.header(&name.to_uppercase()), request.header(name), "{name}");
+    }
+    assert!(request.protocols().eq(came.members("sec-websocket-protocol")));
+}
+
+/// Subprotocols that carry a credential are gone from what a backend gets, and nothing else is.
+fn check_withheld(went: &Head, mut request: UpgradeRequest, base_path: &str) {
+    request.withhold_protocols(b"super");
+    let forwarded = request.head_for(base_path);
+    http::assert_unambiguous(&forwarded);
+    let after = http::request(&forwarded).expect("HTTP/1.1");
+    let mut expected = went.members("sec-websocket-protocol");
+    expected.retain(|protocol| !protocol.starts_with(b"super"));
+    assert_eq!(after.members("sec-websocket-protocol"), expected);
+    let others = |head: &Head| {
+        let is_other = |(name, _): &&(String, _)| !name.eq_ignore_ascii_case("sec-websocket-protocol");
+        head.fields.iter().filter(is_other).cloned().collect::<Vec<_>>()
+    };
+    assert_eq!((&after.start, others(&after)), (&went.start, others(went)));
 }
 
 /// nginx's `$proxy_add_x_forwarded_for`, `$scheme` and `$host`.

@@ -19,7 +19,7 @@ impl Received {
 
     /// Names and values, in order, as they came.
     fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        lines(&self.0).skip(1).filter_map(split_line)
+        lines(&self.0).skip(1).take_while(|line| !line.is_empty()).filter_map(split_line)
     }
 }
 
