@@ -180,15 +180,21 @@ fn finds_a_key_in_each_of_its_places_and_in_one_only() {
 }
 
 #[test]
-fn a_subprotocol_that_was_a_key_goes_no_further() {
+fn a_subprotocol_that_is_a_credential_goes_no_further() {
     let facts = Facts { client: None, now: Instant::now(), unix_now: NOW };
-    let lines = format!("Sec-WebSocket-Protocol: chat, secret.{TOKEN}\r\n");
-    let mut with_token = request("/", lines.as_bytes()).unwrap();
-    let identity = guard(&with_tokens(&["bearer", "subprotocol:secret."])).check(&mut with_token, &facts);
-    assert_eq!(identity.unwrap().name(), Some("alice"));
-    let head = String::from_utf8(with_token.head_for("")).unwrap();
-    assert!(head.contains("\r\nSec-WebSocket-Protocol: chat\r\n") && !head.contains("secret."), "{head}");
-    assert!(!with_token.offers_protocol(format!("secret.{TOKEN}").as_bytes()));
+    let rows = [
+        (with_tokens(&["bearer", "subprotocol:secret."]), format!("secret.{TOKEN}"), "alice"),
+        (with_keys(&["subprotocol:secret."]), format!("secret.{KEY}"), "acme"),
+    ];
+    for (settings, entry, name) in rows {
+        let lines = format!("Sec-WebSocket-Protocol: chat, {entry}\r\n");
+        let mut request = request("/", lines.as_bytes()).unwrap();
+        let identity = guard(&settings).check(&mut request, &facts).unwrap();
+        assert_eq!(identity.name(), Some(name));
+        let head = String::from_utf8(request.head_for("")).unwrap();
+        assert!(head.contains("\r\nSec-WebSocket-Protocol: chat\r\n") && !head.contains("secret."), "{head}");
+        assert!(!request.offers_protocol(entry.as_bytes()) && request.offers_protocol(b"chat"));
+    }
 }
 
 #[test]
