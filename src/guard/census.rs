@@ -23,8 +23,8 @@ pub struct Limits {
     pub max: Option<u32>,
 }
 
-/// The ledger. It holds one entry for each route and each client address that has a session, and none for others, so
-/// its size is bounded by the sessions there are.
+/// The ledger. It holds one entry for each route and each client address that has a session and none for others: at
+/// most two a session, and those that have left leave nothing behind but room for the next.
 ///
 /// Routes are numbered by the caller, who keeps a route's number for as long as it has sessions: a reload that
 /// renumbers would make them others'.

@@ -60,20 +60,14 @@ impl Guard {
         if let Some(bucket) = &mut self.handshakes {
             bucket.take(facts.now).map_err(|wait| Denial::HandshakeRate { wait })?;
         }
-        match &self.auth {
-            None => Ok(Identity::ANONYMOUS),
-            Some(Auth::ApiKey(auth)) => {
-                let identity = check_key(auth, request)?;
-                credential::withhold(&auth.from, request);
-                Ok(identity)
-            }
-            Some(Auth::Basic(auth)) => check_password(auth, request),
-            Some(Auth::Jwt(auth)) => {
-                let identity = check_token(auth, request, facts.unix_now)?;
-                credential::withhold(&auth.from, request);
-                Ok(identity)
-            }
-        }
+        let Some(auth) = &self.auth else { return Ok(Identity::ANONYMOUS) };
+        let (identity, places) = match auth {
+            Auth::ApiKey(auth) => (check_key(auth, request)?, auth.from.as_slice()),
+            Auth::Basic(auth) => (check_password(auth, request)?, [].as_slice()),
+            Auth::Jwt(auth) => (check_token(auth, request, facts.unix_now)?, auth.from.as_slice()),
+        };
+        credential::withhold(places, request);
+        Ok(identity)
     }
 
     fn check_address(&self, client: Option<IpAddr>) -> Result<(), Denial> {
@@ -121,3 +115,6 @@ fn once<'r>(found: Occurrence<Cow<'r, [u8]>>, missing: Denial) -> Result<Cow<'r,
         Occurrence::Repeated => Err(Denial::CredentialRepeated),
     }
 }
+
+#[cfg(test)]
+mod tests;

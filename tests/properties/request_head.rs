@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use selat::protocol::handshake::{
-    Facts, ForwardHeader, Forwarding, HeadFault, HeaderEdits, Hop, PathRewrite, Refusal, Rewrite, Scheme,
+    Facts, ForwardHeader, Forwarding, HeadFault, HeaderEdits, Hop, Occurrence, PathRewrite, Refusal, Rewrite, Scheme,
     UpgradeRequest, head_len,
 };
 
@@ -110,6 +110,17 @@ fn check_forwarded(head: &[u8], request: &UpgradeRequest<'_>, client: Option<IpA
     check_forwarded_for(&came, &went, client);
     check_fields(&came, &went);
     check_foreign(&went, &forwarded);
+    check_lookup(&came, request);
+}
+
+/// What is looked up is what httparse reads, and never one of several.
+fn check_lookup(came: &Head, request: &UpgradeRequest<'_>) {
+    for (name, _) in &came.fields {
+        let values = came.values(name);
+        assert_eq!(request.header(name), Occurrence::of(values), "{name}");
+        assert_eq!(request.header(&name.to_uppercase()), request.header(name), "{name}");
+    }
+    assert!(request.protocols().eq(came.members("sec-websocket-protocol")));
 }
 
 /// Rewritten in every way there is, it is the same handshake, and what an untrusted client said of itself is gone.

@@ -6,10 +6,11 @@ mod keys;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Validation, decode, decode_header};
 use serde::Deserialize;
-use std::time::Duration;
 
 use super::{Identity, JwtAuth};
 
