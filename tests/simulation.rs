@@ -18,6 +18,8 @@ mod pipe;
 mod plan;
 #[path = "simulation/proxy.rs"]
 mod proxy;
+#[path = "simulation/settings.rs"]
+mod settings;
 #[path = "simulation/world.rs"]
 mod world;
 

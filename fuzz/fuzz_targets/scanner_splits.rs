@@ -1,7 +1,7 @@
 //! The scanner, and the responder on top of it, for any stream in any pieces.
 //!
 //! Input: a byte of options (bit 0: sent by a server; bits 1–2: reserved bits; bit 3: a byte with the limit of a
-//! message follows; bit 4: the responder listens), a byte with the number of sizes, the sizes, the stream.
+//! message follows; bit 4: the responder listens; bit 5: one with the limit of a frame follows), a byte with the number of sizes, the sizes, the stream.
 #![no_main]
 
 #[path = "../../tests/properties/cuts.rs"]
@@ -32,10 +32,13 @@ fn run(mut input: Unstructured<'_>) -> arbitrary::Result<()> {
         _ => Rsv::ALL,
     };
     let message_bytes_max = if options & 8 == 0 { u64::MAX } else { input.arbitrary::<u8>()?.into() };
+    let frame_bytes_max = if options & 32 == 0 { u64::MAX } else { input.arbitrary::<u8>()?.into() };
     let sizes = input.arbitrary::<u8>()? % 16;
     let sizes: Vec<_> = input.bytes(sizes.into())?.iter().map(|size| usize::from(*size)).collect();
     let stream = input.take_rest();
-    scanner::check(Rules { sender, rsv, message_bytes_max }, stream, &sizes);
+    let rules = Rules { sender, rsv, message_bytes_max, frame_bytes_max };
+    scanner::check(rules, stream, &sizes);
+    scanner::check_stops(rules, stream, &sizes);
     if sender == Role::Client {
         let script = if options & 16 == 0 { Script::Echo } else { Script::Listen };
         responder::check(script, message_bytes_max, stream, &sizes);

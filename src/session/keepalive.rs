@@ -3,7 +3,8 @@
 //! One ping at a time awaits a sign of life. Any bytes from the peer are one, not only the pong: that may wait behind
 //! a long message, or be left out for the sake of a later ping of somebody else (§5.5.3). Toward a peer that does not
 //! read, a sign of life is that bytes which waited for it have left: it has made room. That a socket with room takes
-//! more is none: the kernel takes bytes for the dead too.
+//! more is none: the kernel takes bytes for the dead too. So a slow reader lives, and one that makes no room at all is
+//! dead between one timeout and two after it last did.
 
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,8 @@ pub(super) struct Keepalive {
     asked_at: Option<Instant>,
     /// The latest round trip that nobody has taken yet.
     rtt: Option<Duration>,
+    /// Whether bytes waited for the peer when it was last judged, and it has shown no life since.
+    is_suspect: bool,
 }
 
 /// What is waited for.
@@ -36,13 +39,11 @@ enum Stage {
 
 /// How a peer's connection stands, when its silence is judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Link {
-    /// All that was written to it has left, and it is being read.
-    Clear,
-    /// Bytes wait for it to make room.
-    Stuck,
-    /// It is not being read, for no fault of its own.
-    Unread,
+pub(super) struct Link {
+    /// Bytes wait for the peer to make room.
+    pub(super) is_stuck: bool,
+    /// It is not being read, for no fault of its own: it may have answered.
+    pub(super) is_unread: bool,
 }
 
 /// What is thought of a peer.
@@ -55,11 +56,12 @@ pub(super) enum Verdict {
 impl Keepalive {
     pub(super) fn new(ping: Ping, now: Instant) -> Self {
         let stage = Stage::Resting { due_at: after(now, ping.every) };
-        Self { ping, stage, pings: None, asked_at: None, rtt: None }
+        Self { ping, stage, pings: None, asked_at: None, rtt: None, is_suspect: false }
     }
 
     /// Something came from the peer.
     pub(super) fn handle_bytes(&mut self, now: Instant) {
+        self.is_suspect = false;
         match self.stage {
             Stage::Resting { .. } => {}
             Stage::Due { .. } => self.wait_longer(now),
@@ -90,14 +92,16 @@ impl Keepalive {
         if self.deadline() > now {
             return Verdict::Alive;
         }
-        match (self.stage, link) {
-            (Stage::Resting { .. }, _) => self.stage = Stage::Due { dead_at: after(now, self.ping.timeout) },
-            (Stage::Due { .. } | Stage::Asked { .. }, Link::Stuck) | (Stage::Asked { .. }, Link::Clear) => {
-                return Verdict::Dead;
-            }
-            // It could not answer, or not be asked, because of the other peer.
-            (Stage::Due { .. } | Stage::Asked { .. }, Link::Unread) | (Stage::Due { .. }, Link::Clear) => {
+        let Link { is_stuck, is_unread } = link;
+        match self.stage {
+            Stage::Resting { .. } => self.stage = Stage::Due { dead_at: after(now, self.ping.timeout) },
+            Stage::Asked { .. } if !is_unread => return Verdict::Dead,
+            // It made no room all the time since it was last judged.
+            Stage::Asked { .. } | Stage::Due { .. } if is_stuck && self.is_suspect => return Verdict::Dead,
+            // It could not answer, or not be asked, because of the other peer; or it has only just got stuck.
+            Stage::Asked { .. } | Stage::Due { .. } => {
                 self.wait_longer(now);
+                self.is_suspect = is_stuck;
             }
         }
         Verdict::Alive
@@ -134,6 +138,7 @@ impl Keepalive {
     }
 
     fn wait_longer(&mut self, now: Instant) {
+        self.is_suspect = false;
         match &mut self.stage {
             Stage::Resting { .. } => {}
             Stage::Due { dead_at } | Stage::Asked { dead_at, .. } => *dead_at = after(now, self.ping.timeout),
@@ -145,6 +150,10 @@ impl Keepalive {
 mod tests {
     use super::*;
 
+    const CLEAR: Link = Link { is_stuck: false, is_unread: false };
+    const STUCK: Link = Link { is_stuck: true, is_unread: false };
+    const UNREAD: Link = Link { is_stuck: false, is_unread: true };
+    const JAMMED: Link = Link { is_stuck: true, is_unread: true };
     const EVERY: Duration = Duration::from_secs(20);
     const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -159,7 +168,7 @@ mod tests {
         let (mut keepalive, start) = keepalive();
         let now = start + EVERY;
         assert_eq!(keepalive.deadline(), now);
-        assert_eq!(keepalive.handle_time(Link::Clear, now), Verdict::Alive);
+        assert_eq!(keepalive.handle_time(CLEAR, now), Verdict::Alive);
         assert!(keepalive.is_due());
         keepalive.next_frame(None, 7, now);
         assert!(!keepalive.is_due());
@@ -170,8 +179,8 @@ mod tests {
     fn silence_behind_a_ping_is_death() {
         let (mut keepalive, asked_at) = asked();
         assert_eq!(keepalive.deadline(), asked_at + TIMEOUT);
-        assert_eq!(keepalive.handle_time(Link::Clear, asked_at + TIMEOUT / 2), Verdict::Alive);
-        assert_eq!(keepalive.handle_time(Link::Clear, asked_at + TIMEOUT), Verdict::Dead);
+        assert_eq!(keepalive.handle_time(CLEAR, asked_at + TIMEOUT / 2), Verdict::Alive);
+        assert_eq!(keepalive.handle_time(CLEAR, asked_at + TIMEOUT), Verdict::Dead);
     }
 
     #[test]
@@ -193,7 +202,7 @@ mod tests {
     fn an_answer_to_an_earlier_ping_measures_nothing() {
         let (mut keepalive, asked_at) = asked();
         keepalive.handle_bytes(asked_at);
-        keepalive.handle_time(Link::Clear, asked_at + EVERY);
+        keepalive.handle_time(CLEAR, asked_at + EVERY);
         keepalive.next_frame(None, 99, asked_at + EVERY);
         keepalive.handle_pong(Answered::Earlier, asked_at + EVERY);
         assert_eq!(keepalive.take_rtt(), None);
@@ -207,32 +216,44 @@ mod tests {
         let mut now = asked_at;
         for _ in 0..3 {
             now += TIMEOUT;
-            assert_eq!(keepalive.handle_time(Link::Unread, now), Verdict::Alive);
+            assert_eq!(keepalive.handle_time(UNREAD, now), Verdict::Alive);
         }
-        assert_eq!(keepalive.handle_time(Link::Clear, now + TIMEOUT), Verdict::Dead);
+        assert_eq!(keepalive.handle_time(CLEAR, now + TIMEOUT), Verdict::Dead);
     }
 
     #[test]
     fn who_makes_room_now_and_then_is_slow_and_who_makes_none_is_dead() {
-        let (mut keepalive, asked_at) = asked();
-        let mut now = asked_at;
+        let (mut keepalive, mut now) = asked();
         for _ in 0..3 {
+            now += TIMEOUT;
+            assert_eq!(keepalive.handle_time(JAMMED, now), Verdict::Alive);
             now += TIMEOUT / 2;
             keepalive.handle_progress(now);
-            assert_eq!(keepalive.handle_time(Link::Stuck, now + TIMEOUT / 2), Verdict::Alive);
         }
-        assert_eq!(keepalive.handle_time(Link::Stuck, now + TIMEOUT), Verdict::Dead);
+        assert_eq!(
+            keepalive.handle_time(JAMMED, now + TIMEOUT),
+            Verdict::Alive,
+            "it may just have got stuck"
+        );
+        assert_eq!(keepalive.handle_time(JAMMED, now + TIMEOUT * 2), Verdict::Dead);
     }
 
     #[test]
     fn a_ping_without_a_place_blames_only_a_peer_that_is_stuck() {
-        for (link, verdict) in
-            [(Link::Clear, Verdict::Alive), (Link::Unread, Verdict::Alive), (Link::Stuck, Verdict::Dead)]
-        {
+        for (link, verdict) in [
+            (CLEAR, Verdict::Alive),
+            (UNREAD, Verdict::Alive),
+            (STUCK, Verdict::Dead),
+            (JAMMED, Verdict::Dead),
+        ] {
             let (mut keepalive, start) = keepalive();
-            keepalive.handle_time(link, start + EVERY);
+            let mut now = start + EVERY;
+            keepalive.handle_time(link, now);
             assert!(keepalive.is_due());
-            assert_eq!(keepalive.handle_time(link, start + EVERY + TIMEOUT), verdict, "{link:?}");
+            now += TIMEOUT;
+            assert_eq!(keepalive.handle_time(link, now), Verdict::Alive, "{link:?}");
+            now += TIMEOUT;
+            assert_eq!(keepalive.handle_time(link, now), verdict, "{link:?}");
         }
     }
 }

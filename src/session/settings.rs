@@ -13,7 +13,8 @@ const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 pub struct Settings {
     /// From the first sign of an end to cutting what is left.
     pub close: Duration,
-    /// Without a byte in either direction; then Close 1001.
+    /// Without anything to forward in either direction; then Close 1001. The proxy's own pings, and the answers to
+    /// them, are not traffic.
     pub idle: Duration,
     /// From the 101 on; then Close 1001 at the end of a message. `None` for no limit.
     pub lifetime: Option<Duration>,

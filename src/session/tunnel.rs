@@ -32,6 +32,7 @@ pub struct Tunnel {
     client: Half,
     backend: Half,
     settings: Rc<Settings>,
+    /// When something was last forwarded.
     last_activity: Instant,
     expires_at: Option<Instant>,
     /// Of what the client sends; boxed, for most are not held to a rate.
@@ -71,7 +72,6 @@ impl Tunnel {
     /// Judges bytes that `from` sent, beginning with those it was told to keep.
     #[inline]
     pub fn handle_bytes(&mut self, from: Peer, bytes: &[u8], now: Instant) -> Flow {
-        self.last_activity = now;
         if self.is_half_closed() {
             self.cut_at = Some(now + self.settings.close);
         }
@@ -85,6 +85,9 @@ impl Tunnel {
             self.watch(from, bytes, now)
         };
         let (mut forward, messages) = if is_open { (scan.forward, scan.messages) } else { (0, 0) };
+        if scan.forward > 0 {
+            self.last_activity = now;
+        }
         let mut judged = scan.forward;
         let then = match scan.end {
             End::More => Then::Keep,
@@ -217,12 +220,20 @@ impl Tunnel {
         self.is_ending() || self.is_ping_due
     }
 
-    /// A frame to write to `to` now, behind all that was forwarded to it.
-    pub fn poll_frame(&mut self, to: Peer, random: Random, now: Instant) -> Option<Vec<u8>> {
+    /// A frame to write to `to` now, behind all that was forwarded to it. Where bytes wait for `to` already, a ping would
+    /// only add to them, and is held back.
+    pub fn poll_frame(
+        &mut self,
+        to: Peer,
+        random: Random,
+        backlog: Backlog,
+        now: Instant,
+    ) -> Option<Vec<u8>> {
         // §5.1: a client masks all frames that it sends to the server.
         let key = (to == Peer::Backend).then_some(random.key);
         match self.half(to).owed {
             Some(owed) => self.poll_close(to, owed, key),
+            None if backlog.toward(to) => None,
             None => self.poll_ping(to, key, random.nonce, now),
         }
     }
@@ -369,13 +380,8 @@ impl Tunnel {
         if self.is_ending() {
             return;
         }
-        let link = if backlog.toward(peer) {
-            Link::Stuck
-        } else if backlog.toward(peer.other()) || !self.reads(peer) {
-            Link::Unread
-        } else {
-            Link::Clear
-        };
+        let is_unread = backlog.toward(peer.other()) || !self.reads(peer);
+        let link = Link { is_stuck: backlog.toward(peer), is_unread };
         let Some(keepalive) = &mut self.half_mut(peer).keepalive else { return };
         let verdict = keepalive.handle_time(link, now);
         let is_due = keepalive.is_due();

@@ -138,8 +138,7 @@ impl Pump {
         if self.alarm.is_some_and(|at| at <= now) {
             self.alarm = None;
             self.count_throttled();
-            let backlog = Backlog { client: !self.client.is_flushed(), backend: !self.backend.is_flushed() };
-            self.tunnel.handle_time(now, backlog);
+            self.tunnel.handle_time(now, self.backlog());
         }
     }
 
@@ -256,7 +255,7 @@ impl Pump {
     /// Sends the frames that are due.
     fn speak(&mut self, now: Instant) {
         for peer in Peer::BOTH {
-            if let Some(frame) = self.tunnel.poll_frame(peer, self.shard.random(), now) {
+            if let Some(frame) = self.tunnel.poll_frame(peer, self.shard.random(), self.backlog(), now) {
                 let written = self.lane(peer).write(&frame);
                 self.note(peer, written, now);
             }
@@ -282,6 +281,10 @@ impl Pump {
             self.alarm = Some(at);
             self.shard.driver.set_deadline(Some(at));
         }
+    }
+
+    fn backlog(&self) -> Backlog {
+        Backlog { client: !self.client.is_flushed(), backend: !self.backend.is_flushed() }
     }
 
     #[inline]

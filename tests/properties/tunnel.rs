@@ -36,7 +36,7 @@ pub(crate) enum Op {
 const CLOSE: Duration = Duration::from_secs(10);
 const IDLE: Duration = Duration::from_secs(60);
 const KEY: MaskKey = MaskKey([1, 2, 3, 4]);
-const NONCE: u64 = 0xC0FF_EE5E_1A7C_0DE5;
+const RANDOM: Random = Random { key: KEY, nonce: 0xC0FF_EE5E_1A7C_0DE5 };
 
 /// Times that a session may ask to be woken before it has ended, if nothing else happens: once a timeout (of a second
 /// or more) for each peer, as long as it is not idle and a ping finds no place; to read a client again, to ping each
@@ -89,6 +89,7 @@ struct Session {
     client: Connection,
     backend: Connection,
     last_arrival: Instant,
+    last_forward: Instant,
     /// When it began to end, and why.
     begun: Option<(Instant, Cause)>,
     is_cut: bool,
@@ -109,6 +110,7 @@ impl Session {
             client: Connection::default(),
             backend: Connection::default(),
             last_arrival: now,
+            last_forward: now,
             begun: None,
             is_cut: false,
             farewells: Vec::new(),
@@ -168,6 +170,9 @@ impl Session {
             let flow = self.tunnel.handle_bytes(peer, &presented, self.now);
             assert!(flow.forward <= flow.judged && flow.judged <= presented.len());
             let forward = &presented[..flow.forward];
+            if !forward.is_empty() {
+                self.last_forward = self.now;
+            }
             self.connection(peer).forwarded.extend_from_slice(forward);
             self.write(peer.other(), forward);
             self.note(&[peer.into()]);
@@ -281,7 +286,7 @@ impl Session {
     fn speak(&mut self) {
         let was_busy = self.tunnel.is_busy();
         for to in Peer::BOTH {
-            while let Some(frame) = self.tunnel.poll_frame(to, Random { key: KEY, nonce: NONCE }, self.now) {
+            while let Some(frame) = self.tunnel.poll_frame(to, RANDOM, Backlog::default(), self.now) {
                 assert!(was_busy, "had something to say, but did not show it");
                 assert!(!self.is_in_frame(to), "injected into a frame");
                 self.write(to, &frame);
@@ -352,7 +357,7 @@ impl Session {
         match why {
             Why::Drained => assert!(self.is_cut || self.farewells.contains(&Farewell::GoingAway)),
             Why::Retired => assert!(self.farewells.contains(&Farewell::ServiceRestart)),
-            Why::Idle => assert!(self.now >= self.last_arrival + IDLE),
+            Why::Idle => assert!(self.now >= self.last_forward + IDLE),
             Why::Expired => assert!(self.settings.lifetime.is_some_and(|lifetime| age >= lifetime)),
             Why::RateLimited => assert!(self.settings.rate.is_some()),
             Why::Closed | Why::Vanished | Why::Violation(_) | Why::PingTimeout | Why::Fault => {}

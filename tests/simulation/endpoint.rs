@@ -4,16 +4,18 @@ use std::collections::VecDeque;
 
 use fastrand::Rng;
 use selat::protocol::Role;
-use selat::protocol::frame::{End, Rsv, Rules, Scanner};
+use selat::protocol::frame::{End, Header, MaskKey, Opcode, Rsv, Rules, Scanner, mask};
 
 use super::pipe::{Connection, Read};
-use super::plan::{Act, Character, Then, close, plan};
+use super::plan::{Act, Character, Then, close, plan, pong};
 
 /// What an endpoint has done and seen so far.
 #[derive(Debug, Default)]
 pub(crate) struct Done {
     /// Messages written to the end.
     pub(crate) messages: usize,
+    /// Answers to the other endpoint's pings, likewise.
+    pub(crate) pongs: usize,
     /// A Close of its own accord, with this code.
     pub(crate) closed: Option<u16>,
     /// A Close in answer to one.
@@ -34,6 +36,8 @@ pub(crate) struct Endpoint {
     acts: VecDeque<Act>,
     pub(crate) done: Done,
     pub(crate) received: Vec<u8>,
+    /// How much of that it has looked at, frame by frame.
+    seen: usize,
     /// Over what it received.
     scanner: Scanner,
     kept: Vec<u8>,
@@ -55,6 +59,7 @@ impl Endpoint {
             acts,
             done: Done::default(),
             received: Vec::new(),
+            seen: 0,
             scanner: Scanner::new(Rules::unlimited(sender, Rsv::NONE)),
             kept: Vec::new(),
             has_received_close: false,
@@ -122,6 +127,7 @@ impl Endpoint {
         match then {
             Then::Nothing => {}
             Then::Message => self.done.messages += 1,
+            Then::Pong => self.done.pongs += 1,
             Then::Closed(code) => self.done.closed = Some(code),
             Then::Answered => self.done.answered = true,
             Then::BrokeRules => self.done.broke_rules = true,
@@ -160,10 +166,12 @@ impl Endpoint {
         assert!(!self.has_received_close, "the {:?} was sent bytes behind a Close", self.role);
         self.received.extend_from_slice(bytes);
         self.kept.extend_from_slice(bytes);
+        self.answer_pings();
         let scan = self.scanner.scan(&self.kept);
         self.kept.drain(..scan.forward);
         match scan.end {
             End::More => {}
+            End::Pong { .. } | End::Unit => panic!("stopped at what nobody asked for"),
             End::Violation(violation) => panic!("the {:?} was sent an illegal frame: {violation}", self.role),
             End::Close { code, .. } => {
                 assert!(self.kept.is_empty(), "the {:?} was sent bytes behind a Close", self.role);
@@ -176,10 +184,43 @@ impl Endpoint {
         }
     }
 
+    /// Queues a pong for each ping, behind the frame in progress. RFC 6455 §5.5.3: one that has not answered yet may
+    /// leave that out for the sake of a later ping.
+    fn answer_pings(&mut self) {
+        while let Some((header, payload)) = next_frame(&self.received, &mut self.seen) {
+            let has_closed = self.done.closed.is_some() || self.done.answered || self.is_closing();
+            if header.opcode != Opcode::Ping || !self.character.is_correct() || has_closed {
+                continue;
+            }
+            let at = usize::from(self.is_in_own_frame());
+            let is_pong = |act: &Act| matches!(act, Act::Write { bytes, .. } if bytes[0] == 0x8A);
+            if self.acts.get(at).is_some_and(is_pong) {
+                self.acts.remove(at);
+            }
+            self.acts.insert(at, pong(self.role, &payload));
+        }
+    }
+
+    /// Payloads of the pongs that it received.
+    pub(crate) fn pongs(&self) -> Vec<Vec<u8>> {
+        let mut at = 0;
+        let frames = std::iter::from_fn(|| next_frame(&self.received, &mut at));
+        frames.filter(|(header, _)| header.opcode == Opcode::Pong).map(|(_, payload)| payload).collect()
+    }
+
+    fn is_in_own_frame(&self) -> bool {
+        matches!(self.acts.front(), Some(Act::Write { written: 1.., .. }))
+    }
+
+    /// Whether it is in the middle of its own Close.
+    fn is_closing(&self) -> bool {
+        self.is_in_own_frame()
+            && matches!(self.acts.front(), Some(Act::Write { then: Then::Closed(_) | Then::Answered, .. }))
+    }
+
     /// Ends the frame in progress, echoes the Close, says no more.
     fn answer(&mut self, code: u16) {
-        let is_in_frame = matches!(self.acts.front(), Some(Act::Write { written: 1.., .. }));
-        self.acts.truncate(usize::from(is_in_frame));
+        self.acts.truncate(usize::from(self.is_in_own_frame()));
         let is_closing = matches!(self.acts.front(), Some(Act::Write { then: Then::Closed(_), .. }));
         if !is_closing {
             self.acts.push_back(close(self.role, code, Then::Answered));
@@ -190,4 +231,14 @@ impl Endpoint {
     pub(crate) fn is_in_frame(&self) -> bool {
         !self.scanner.at_frame_boundary()
     }
+}
+
+/// The frame at `at`, once it is there as a whole, and its payload unmasked.
+fn next_frame(stream: &[u8], at: &mut usize) -> Option<(Header, Vec<u8>)> {
+    let (header, len) = Header::parse(&stream[*at..]).ok()??;
+    let start = *at + len;
+    let mut payload = stream.get(start..start + usize::try_from(header.payload_len).ok()?)?.to_vec();
+    *at = start + payload.len();
+    mask(&mut payload, header.mask.unwrap_or(MaskKey([0; 4])), 0);
+    Some((header, payload))
 }

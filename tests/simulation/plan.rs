@@ -62,6 +62,8 @@ pub(crate) enum Act {
 pub(crate) enum Then {
     Nothing,
     Message,
+    /// A pong that the other end asked for.
+    Pong,
     Closed(u16),
     Answered,
     BrokeRules,
@@ -115,7 +117,7 @@ fn say(role: Role, message: &[u8], acts: &mut VecDeque<Act>, rng: &mut Rng) {
         let then = if is_last { Then::Message } else { Then::Nothing };
         acts.push_back(write(frame(role, opcode, is_last, chunk), then));
         if rng.u8(..4) == 0 {
-            acts.push_back(write(frame(role, OpCode::Control(Control::Ping), true, b"?"), Then::Nothing));
+            acts.push_back(write(frame(role, OpCode::Control(Control::Ping), true, PING), Then::Nothing));
         }
     }
 }
@@ -155,6 +157,15 @@ fn half_a_frame(role: Role, in_message: bool, rng: &mut Rng) -> Vec<u8> {
     let mut frame = frame(role, opcode, true, &[b'!'; 100]);
     frame.truncate(rng.usize(1..frame.len()));
     frame
+}
+
+/// The payload of an endpoint's own pings.
+pub(crate) const PING: &[u8] = b"?";
+
+/// An answer to a ping with this payload: one of the other endpoint's, or one of the proxy's.
+pub(crate) fn pong(role: Role, payload: &[u8]) -> Act {
+    let then = if payload == PING { Then::Pong } else { Then::Nothing };
+    write(frame(role, OpCode::Control(Control::Pong), true, payload), then)
 }
 
 /// A Close with this code.

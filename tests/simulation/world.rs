@@ -1,16 +1,18 @@
 //! One simulated session: who is in it, what happens next, and what must have come of it.
 
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use selat::protocol::Role;
-use selat::session::{Cause, Peer, Side, Why};
+use selat::session::{Cause, Excess, Farewell, Peer, Rate, Settings, Side, Why};
 
 use super::endpoint::Endpoint;
 use super::foreign::{self, Stop};
 use super::pipe::Connection;
-use super::plan::Character;
-use super::proxy::{CLOSE, IDLE, Proxy, index};
+use super::plan::{Character, PING};
+use super::proxy::{CLOSE, IDLE, Proxy, Relayed, index};
+use super::settings::settings;
 
 /// Steps after which a session that has not ended never will.
 const STEPS_MAX: usize = 200_000;
@@ -25,8 +27,13 @@ pub(crate) struct World {
     awake_at: [Instant; 2],
     connections: [Connection; 2],
     proxy: Proxy,
-    /// When the proxy is told to go down.
-    drain_at: Option<Instant>,
+    settings: Rc<Settings>,
+    /// Until when each endpoint last did nothing for long.
+    paused_until: [Instant; 2],
+    /// When the session is told to go, and why.
+    orders: Vec<(Instant, Farewell)>,
+    /// Why it has been told to.
+    farewells: Vec<Farewell>,
     /// The cause, since it appeared.
     cause: Option<Cause>,
     ends_since: Instant,
@@ -41,7 +48,7 @@ enum Event {
     ProxyRead(Peer),
     ProxyFlush(Peer),
     Wake,
-    Drain,
+    Order,
 }
 
 impl World {
@@ -53,22 +60,29 @@ impl World {
         let characters = [0, 1].map(|_| *rng.choice(&Character::ALL).unwrap_or(&Character::Steady));
         let read_max = rng.usize(1..size_max * 2);
         let socket_bytes = [0, 1].map(|_| rng.usize(1..size_max * 2));
-        let drain_at = (rng.u8(..4) == 0).then(|| start + Duration::from_millis(rng.u64(0..20_000)));
+        let mut orders = Vec::new();
+        for farewell in [Farewell::ServiceRestart, Farewell::GoingAway] {
+            if rng.u8(..5) == 0 {
+                orders.push((start + Duration::from_millis(rng.u64(0..20_000)), farewell));
+            }
+        }
+        let settings = Rc::new(settings(&mut rng));
         let trace = vec![format!(
-            "client {:?}, backend {:?}, reads of {read_max}, sockets of {socket_bytes:?}, drain {:?}",
-            characters[0],
-            characters[1],
-            drain_at.map(|at| at - start)
+            "client {:?}, backend {:?}, reads of {read_max}, sockets of {socket_bytes:?}, {settings:?}",
+            characters[0], characters[1],
         )];
         let roles = [Role::Client, Role::Server];
         Self {
             endpoints: [0, 1].map(|at| Endpoint::new(roles[at], characters[at], size_max, &mut rng)),
             connections: socket_bytes.map(Connection::new),
-            proxy: Proxy::new(read_max, start),
+            proxy: Proxy::new(read_max, settings.clone(), start),
+            settings,
             awake_at: [start; 2],
+            paused_until: [start; 2],
             start,
             now: start,
-            drain_at,
+            orders,
+            farewells: Vec::new(),
             cause: None,
             ends_since: start,
             trace,
@@ -88,7 +102,7 @@ impl World {
                 Some(event) => self.happen(*event),
                 None => self.sleep(),
             }
-            self.proxy.settle(&mut self.connections);
+            self.proxy.settle(&mut self.connections, self.now);
             self.check_cause();
             // Now and then time passes although something could happen.
             if self.rng.u8(..) == 0 {
@@ -120,8 +134,8 @@ impl World {
         if self.proxy.tunnel.deadline().is_some_and(|at| at <= self.now) {
             events.push(Event::Wake);
         }
-        if self.drain_at.is_some_and(|at| at <= self.now) {
-            events.push(Event::Drain);
+        if self.orders.iter().any(|(at, _)| *at <= self.now) {
+            events.push(Event::Order);
         }
         events
     }
@@ -142,14 +156,16 @@ impl World {
             Event::ProxyRead(peer) => self.proxy.read(peer, &mut self.connections[index(peer)], self.now),
             Event::ProxyFlush(peer) => self.proxy.flush(peer, &mut self.connections[index(peer)], self.now),
             Event::Wake => {
-                self.proxy.tunnel.handle_time(self.now);
+                self.proxy.wake(&mut self.connections, self.now);
                 String::new()
             }
-            Event::Drain => {
+            Event::Order => {
                 let after = Duration::from_millis(self.rng.u64(0..5_000));
-                self.proxy.tunnel.handle_drain(self.now + after);
-                self.drain_at = None;
-                format!("to be closed in {after:?}")
+                let at = self.orders.iter().position(|(at, _)| *at <= self.now).expect("it was looked at");
+                let (_, farewell) = self.orders.remove(at);
+                self.proxy.tunnel.handle_drain(self.now + after, farewell);
+                self.farewells.push(farewell);
+                format!("to go in {after:?} for {farewell:?}")
             }
         };
         self.trace.push(format!("{:>9?} {event:?}: {told}", self.now - self.start));
@@ -165,13 +181,17 @@ impl World {
         } else {
             1
         };
-        self.awake_at[index(peer)] = self.now + Duration::from_millis(self.rng.u64(0..pause_ms_max));
+        let pause = Duration::from_millis(self.rng.u64(0..pause_ms_max));
+        self.awake_at[index(peer)] = self.now + pause;
+        if pause > Duration::from_secs(1) {
+            self.paused_until[index(peer)] = self.now + pause;
+        }
     }
 
     /// Nothing can happen before the next of these times.
     fn sleep(&mut self) {
-        let times =
-            [self.proxy.tunnel.deadline(), self.drain_at, Some(self.awake_at[0]), Some(self.awake_at[1])];
+        let order_at = self.orders.iter().map(|(at, _)| *at).min();
+        let times = [self.proxy.tunnel.deadline(), order_at, Some(self.awake_at[0]), Some(self.awake_at[1])];
         let next = times.into_iter().flatten().filter(|at| *at > self.now).min();
         self.now = next.expect("an open session has a deadline");
     }
@@ -192,9 +212,20 @@ impl World {
             Side::Client => Peer::Client,
             Side::Backend => Peer::Backend,
             Side::Proxy => {
-                let is_drained = why == Why::Drained && self.drain_at.is_none();
-                let is_idle = why == Why::Idle && self.now >= self.start + IDLE;
-                assert!(is_drained || is_idle, "the proxy had no reason: {cause:?}");
+                let age = self.now - self.start;
+                let had_reason = match why {
+                    Why::Drained => self.farewells.contains(&Farewell::GoingAway),
+                    Why::Retired => self.farewells.contains(&Farewell::ServiceRestart),
+                    Why::Idle => age >= IDLE,
+                    Why::Expired => self.settings.lifetime.is_some_and(|lifetime| age >= lifetime),
+                    Why::Closed
+                    | Why::Vanished
+                    | Why::Violation(_)
+                    | Why::RateLimited
+                    | Why::PingTimeout
+                    | Why::Fault => false,
+                };
+                assert!(had_reason, "the proxy had no reason: {cause:?}");
                 return;
             }
         };
@@ -206,8 +237,46 @@ impl World {
             }
             Why::Violation(_) => assert!(done.broke_rules, "it broke no rule"),
             Why::Vanished => assert!(done.ended, "it did not end"),
-            Why::Idle | Why::Drained | Why::Fault => panic!("not a peer's doing: {cause:?}"),
+            Why::RateLimited => {
+                assert!(self.settings.rate.is_some_and(|limit| limit.excess == Excess::Close));
+            }
+            Why::PingTimeout => self.check_death(peer),
+            Why::Idle | Why::Expired | Why::Drained | Why::Retired | Why::Fault => {
+                panic!("not a peer's doing: {cause:?}")
+            }
         }
+    }
+
+    /// Who is taken for dead has shown no life for the timeout, be it that it does not answer, or that it slept.
+    fn check_death(&self, peer: Peer) {
+        let pings = self.settings.ping;
+        let ping = if peer == Peer::Client { pings.client } else { pings.backend };
+        let timeout = ping.expect("it is pinged").timeout;
+        assert!(self.now >= self.proxy.life_at[index(peer)] + timeout, "it has shown life");
+        let is_awake = self.paused_until[index(peer)] + timeout < self.now;
+        let character = self.endpoints[index(peer)].character;
+        assert!(!(character.is_correct() && is_awake), "it answers, and was taken for dead");
+    }
+
+    /// Never more than the burst and the rate allow, in any span of time; but for one read, begun with a token in hand.
+    fn check_rate(&self) {
+        let Some(limit) = self.settings.rate else { return };
+        let check = |rate: Option<Rate>, of: fn(&Relayed) -> u64| {
+            let Some(Rate { per_second, burst }) = rate else { return };
+            let parts = |tokens: u64| i128::from(tokens) * 1_000_000_000;
+            // What came up to a moment, less what the rate brings up to it: a span exceeds by the rise of this in it.
+            let (mut sum, mut least) = (0, 0);
+            for relayed in &self.proxy.relayed {
+                let nanos = i128::try_from((relayed.at - self.start).as_nanos()).unwrap_or(i128::MAX);
+                let level = sum - i128::from(per_second.get()) * nanos;
+                least = level.min(least);
+                let begun = if limit.excess == Excess::Slow { 1 } else { of(relayed) };
+                assert!(level + parts(begun) - least <= parts(burst.get()), "over its rate");
+                sum += parts(of(relayed));
+            }
+        };
+        check(limit.messages, |relayed| relayed.messages);
+        check(limit.bytes, |relayed| relayed.bytes);
     }
 
     fn check_outcome(&mut self) {
@@ -219,6 +288,7 @@ impl World {
                 endpoint.read(connection, usize::MAX);
             }
         }
+        self.check_rate();
         for to in Peer::BOTH {
             self.check_delivery(to);
             self.check_farewell(to, cause);
@@ -241,9 +311,17 @@ impl World {
             || self.proxy.tunnel.is_cut()
             || self.connections[index(to.other())].is_reset
             || self.cause.is_some_and(|cause| cause.side == Side::Proxy)
+            // The dead are not read any more, nor who sends too much.
+            || self.cause.is_some_and(|cause| cause.why == Why::PingTimeout || cause.why == Why::RateLimited)
             // Whoever is told to go, for what it did, reads no more than that.
             || self.cause.is_some_and(|cause| cause.side == Side::from(to));
+        let pongs = receiver.pongs();
+        assert!(
+            pongs.iter().all(|pong| pong == PING),
+            "the {to:?} received an answer to a ping of the proxy's"
+        );
         if !was_cut_short {
+            assert_eq!(pongs.len(), sender.done.pongs, "the {to:?} missed pongs of the {:?}", to.other());
             assert_eq!(
                 received.len(),
                 sender.done.messages,
@@ -260,7 +338,8 @@ impl World {
         let other_is_gone = to == Peer::Backend && other.ended && other.closed.is_none() && !other.answered;
         let endpoint = &self.endpoints[index(to)];
         let is_offender = cause.side == Side::from(to) && matches!(cause.why, Why::Violation(_));
-        if !(endpoint.character.is_correct() || is_offender) || self.proxy.tunnel.is_cut() {
+        let is_buried = cause.side == Side::from(to) && cause.why == Why::PingTimeout;
+        if is_buried || !(endpoint.character.is_correct() || is_offender) || self.proxy.tunnel.is_cut() {
             return;
         }
         assert!(!endpoint.has_seen_reset, "the {to:?} was reset");
