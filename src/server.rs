@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::num::NonZeroU32;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -201,6 +202,7 @@ struct Shards<'s> {
     control: Sender<ToControl>,
     snapshot: Arc<Snapshot>,
     connections_max: u32,
+    shards: NonZeroU32,
     start_signal: SyncSender<()>,
     started: Receiver<()>,
     senders: Vec<Sender<ToShard>>,
@@ -216,9 +218,10 @@ impl<'s> Shards<'s> {
         control: Sender<ToControl>,
         snapshot: Arc<Snapshot>,
     ) -> io::Result<Self> {
-        let count = u32::try_from(host.cores.len()).unwrap_or(u32::MAX);
+        let shards =
+            u32::try_from(host.cores.len()).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
         let (start_signal, started) = sync_channel(host.cores.len());
-        let connections_max = host.connections_max.div_ceil(count);
+        let connections_max = host.connections_max.div_ceil(shards.get());
         let boxes: Vec<_> = host.cores.iter().map(|_| mailbox(TO_SHARD_MAX)).collect::<io::Result<_>>()?;
         let (senders, mailboxes) = boxes.into_iter().unzip();
         let executors = Vec::new();
@@ -227,6 +230,7 @@ impl<'s> Shards<'s> {
             control,
             snapshot,
             connections_max,
+            shards,
             start_signal,
             started,
             senders,
@@ -240,6 +244,7 @@ impl<'s> Shards<'s> {
         let Some(mailbox) = self.mailboxes.pop_front() else { return Ok(()) };
         let place = shard::Place {
             id,
+            shards: self.shards,
             connections_max: self.connections_max,
             control: self.control.clone(),
             neighbours: match self.config.placement {

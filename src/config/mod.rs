@@ -50,6 +50,19 @@ pub struct Listen {
     pub name: Arc<str>,
     /// Where it is.
     pub address: ListenAddress,
+    /// Whether every connection begins with a PROXY protocol header that says where the client is.
+    pub proxy_protocol: ProxyProtocol,
+}
+
+/// Whether a listener's connections begin with a PROXY protocol header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ProxyProtocol {
+    /// They do not; one that does is refused as malformed HTTP.
+    #[default]
+    Off,
+    /// All do, v1 or v2; one that does not is refused. Where [`Forwarding::trusted`] has a list, only its members
+    /// may send one.
+    Required,
 }
 
 /// Which shard serves a connection.
@@ -95,7 +108,7 @@ impl Config {
     #[must_use]
     pub fn new(address: ListenAddress, routes: Vec<Route>, pools: Vec<Pool>) -> Self {
         Self {
-            listeners: vec![Listen { name: "public".into(), address }],
+            listeners: vec![Listen { name: "public".into(), address, proxy_protocol: ProxyProtocol::Off }],
             cores: Cores::All,
             placement: Placement::default(),
             routes: routes.into_iter().map(Arc::new).collect(),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::BackendUrl;
 use crate::balance::{Policy, Queue};
 use crate::health;
+use crate::protocol::proxy_protocol;
 
 /// A pool's place in the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -34,6 +35,8 @@ pub struct Pool {
     pub queue: Queue,
     /// For a backend to accept a connection and answer the handshake; then the next one is tried.
     pub connect: Duration,
+    /// The PROXY protocol header that each connection to a backend begins with, telling it of the client.
+    pub send_proxy: Option<proxy_protocol::Version>,
     /// Between two looks at where the backends' names point.
     pub resolve_every: Duration,
 }
@@ -60,6 +63,7 @@ impl Pool {
             health: health::Settings::default(),
             queue: Self::QUEUE,
             connect: Self::CONNECT,
+            send_proxy: None,
             resolve_every: Self::RESOLVE_EVERY,
         }
     }

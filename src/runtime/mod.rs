@@ -12,4 +12,12 @@ pub mod mailbox;
 mod socket;
 
 pub use driver::{Driver, Elapsed, Stop, TaskId};
+/// Seconds since 1970, which tokens are dated in.
+#[must_use]
+pub fn unix_now() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    // A clock before 1970 makes every token one of the future.
+    since.map_or(0, |since| since.as_secs())
+}
+
 pub use socket::{Fault, Interest, Socket, Source, fault, send_farewell};

@@ -179,6 +179,13 @@ impl Socket {
         Ok(Self(source))
     }
 
+    /// Our own address in this connection: what a client has connected to. `None` for a Unix socket.
+    #[must_use]
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        let address = rustix::net::getsockname(&self.0).ok()?;
+        SocketAddr::try_from(address).ok()
+    }
+
     /// Reads what is there into `buffer`; `None` if that is nothing yet, `Some(0)` at the end of the stream.
     ///
     /// # Errors

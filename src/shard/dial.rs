@@ -12,6 +12,7 @@ use crate::protocol::frame::Rsv;
 use crate::protocol::handshake::{
     Answer, Body, HeaderEdits, PathRewrite, Rewrite, UpgradeRequest, answer, head_len,
 };
+use crate::protocol::proxy_protocol;
 use crate::runtime::{Fault, Socket, fault};
 
 /// Bytes of a backend's answer: its head, or the whole of a refusal with its body. What is beyond is cut off.
@@ -52,18 +53,23 @@ pub(super) async fn dial(
     pool: &PoolState,
     backend: BackendId,
     request: &UpgradeRequest<'_>,
-    visitor: &Visitor,
+    client: (&Visitor, &Socket),
 ) -> Result<Dialled, NotDialled> {
     // A backend that has just left the pool.
     let Some(view) = pool.view(backend) else { return Err(NotDialled::Failed(Outcome::Refused)) };
     let settings = pool.pool.borrow().clone();
     let base_path = settings.backends.get(view.spec).map_or("", |backend| &backend.url.base_path);
-    let head = head(&shard.plan(), base_path, request, visitor);
+    let (visitor, client) = client;
+    let mut bytes = Vec::new();
+    if let Some(version) = settings.send_proxy {
+        proxy_protocol::encode(version, visitor.endpoints(client), &mut bytes);
+    }
+    bytes.extend(head(&shard.plan(), base_path, request, visitor));
     let began = shard.now();
     let at = began + settings.connect;
     let socket = Socket::connect(&shard.driver, view.address).map_err(|error| failure(&error))?;
     let handshake = async {
-        socket.write_all(&head).await.map_err(|error| failure(&error))?;
+        socket.write_all(&bytes).await.map_err(|error| failure(&error))?;
         read_answer(shard, &socket, request).await
     };
     let answered = shard.driver.until(at, handshake).await;

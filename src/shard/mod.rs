@@ -3,6 +3,7 @@
 //! Everything here lives on one thread and is shared by `Rc`; no borrow is ever held across an await.
 
 mod acceptor;
+mod admit;
 mod books;
 mod dial;
 mod lane;
@@ -23,6 +24,7 @@ mod visitor;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
+use std::num::NonZeroU32;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -66,6 +68,8 @@ pub struct Setup {
 pub struct Place {
     /// Its number.
     pub id: ShardId,
+    /// How many there are.
+    pub shards: NonZeroU32,
     /// Connections it may hold; beyond: 503.
     pub connections_max: u32,
     /// Reports to the control plane.
@@ -130,9 +134,10 @@ impl Drop for Farewell {
 
 impl Shard {
     fn new(driver: Driver, place: Place, config: Arc<Config>, snapshot: &Arc<Snapshot>) -> Self {
-        let Place { id, connections_max, control, neighbours } = place;
+        let Place { id, shards, connections_max, control, neighbours } = place;
+        let place = plan::Place { shard: id, shards };
         let mut books = Books::default();
-        let plan = Plan::first(config, snapshot, &mut books, id, driver.now());
+        let plan = Plan::first(config, snapshot, &mut books, place, driver.now());
         Self {
             id,
             scratch: RefCell::new(vec![0; SCRATCH_BYTES + Scanner::KEEP_BYTES_MAX]),

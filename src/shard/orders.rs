@@ -70,7 +70,7 @@ impl Orders {
     /// New requests meet the new configuration; sessions keep theirs.
     fn adopt(&self, config: Arc<Config>, snapshot: &Arc<Snapshot>) {
         let shard = &self.shard;
-        let plan = shard.plan().next(config, snapshot, &mut shard.books.borrow_mut(), shard.id, shard.now());
+        let plan = shard.plan().next(config, snapshot, &mut shard.books.borrow_mut(), shard.now());
         let is_gone = |backend| !plan.has(backend);
         shard.books.borrow_mut().forget(is_gone);
         shard.plan.replace(Rc::new(plan));

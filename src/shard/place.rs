@@ -1,14 +1,12 @@
 //! Finds a backend for a client: choose, ask for a seat where seats are few, dial, and choose again if that fails.
 
-use std::future::{Future, poll_fn};
 use std::net::IpAddr;
-use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
 
 use super::Shard;
+use super::admit::ask_while_present;
 use super::dial::{Dialled, Handshake, NotDialled, dial};
-use super::permit::{self, Permit};
+use super::permit::Permit;
 use super::placement::Placement;
 use super::plan::PoolState;
 use super::upgrade::Unopened;
@@ -53,7 +51,7 @@ pub(super) async fn place(
             pool.selector.borrow_mut().pick(&tried, key.as_deref(), shard.random().nonce, shard.now());
         let Some(Seat { backend, permit }) = seat(shard, client, &pool, picked, &tried).await? else { break };
         let mut placement = Placement::take(shard, &pool, backend, permit);
-        let dialled = dial(shard, &pool, backend, request, visitor).await;
+        let dialled = dial(shard, &pool, backend, request, (visitor, client)).await;
         note(shard, &pool, &placement, &dialled);
         match dialled {
             Ok(Dialled::Accepted(handshake)) => {
@@ -100,14 +98,7 @@ async fn seat(
         pool.name.clone()
     };
     let ask = Ask::Backend { pool: name, preferred: picked, tried: tried.to_vec() };
-    let mut answer = pin!(permit::ask(shard, ask));
-    let (ruling, permit) = poll_fn(|context| match answer.as_mut().poll(context) {
-        Poll::Ready(answer) => Poll::Ready(Ok(answer)),
-        Poll::Pending if shard.is_draining() => Poll::Ready(Err(Refusal::Draining.into())),
-        Poll::Pending if client.is_hung_up() => Poll::Ready(Err(Unopened::Gone)),
-        Poll::Pending => Poll::Pending,
-    })
-    .await?;
+    let (ruling, permit) = ask_while_present(shard, client, ask).await?;
     match ruling {
         Ruling::Placed(backend) => Ok(Some(Seat { backend, permit: Some(permit) })),
         Ruling::Crowded if tried.is_empty() => Err(Refusal::Crowded.into()),

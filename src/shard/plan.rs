@@ -1,6 +1,7 @@
 //! What the configuration in force means for this shard: its routes and pools, ready for use.
 
 use std::cell::{Cell, RefCell};
+use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,6 +9,7 @@ use std::time::Instant;
 use super::books::{Books, RouteBooks};
 use crate::balance::{BackendId, BackendView, Selector, ShardId, Snapshot};
 use crate::config::{Config, Pool, PoolId, Route, Target};
+use crate::guard::Guard;
 use crate::routing::{ListenId, Router};
 use crate::session;
 
@@ -17,12 +19,22 @@ pub(super) struct Plan {
     router: Router,
     routes: Vec<Rc<RouteState>>,
     pools: Vec<Rc<PoolState>>,
+    place: Place,
+}
+
+/// A shard among the others.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    pub(super) shard: ShardId,
+    /// How many there are.
+    pub(super) shards: NonZeroU32,
 }
 
 /// One route.
 pub(super) struct RouteState {
     pub(super) route: Arc<Route>,
     pub(super) settings: Rc<session::Settings>,
+    pub(super) guard: RefCell<Guard>,
     pub(super) books: RouteBooks,
     /// Where [`Target::Pool`] leads.
     pub(super) pool: Option<Rc<PoolState>>,
@@ -42,12 +54,17 @@ impl Plan {
         config: Arc<Config>,
         snapshot: &Arc<Snapshot>,
         books: &mut Books,
-        shard: ShardId,
+        place: Place,
         now: Instant,
     ) -> Self {
-        let empty =
-            Self { config: config.clone(), router: Router::default(), routes: Vec::new(), pools: Vec::new() };
-        empty.next(config, snapshot, books, shard, now)
+        let empty = Self {
+            config: config.clone(),
+            router: Router::default(),
+            routes: Vec::new(),
+            pools: Vec::new(),
+            place,
+        };
+        empty.next(config, snapshot, books, now)
     }
 
     /// What `config` means, given the first snapshot that belongs to it. What has not changed is kept.
@@ -56,9 +73,9 @@ impl Plan {
         config: Arc<Config>,
         snapshot: &Arc<Snapshot>,
         books: &mut Books,
-        shard: ShardId,
         now: Instant,
     ) -> Self {
+        let Place { shard, shards } = self.place;
         let ids = (0..).map(PoolId);
         let pools = ids.zip(&config.pools).map(|(id, pool)| {
             match self.pools.iter().find(|kept| kept.pool.borrow().name == pool.name) {
@@ -71,13 +88,13 @@ impl Plan {
         });
         let pools: Vec<_> = pools.collect();
         let routes = config.routes.iter().map(|route| {
-            let state = RouteState::new(route, &pools, books);
-            let kept = self.routes.iter().find(|kept| kept.is_as(&state));
-            kept.map_or_else(|| Rc::new(state), Rc::clone)
+            let pool = pool_of(&route.target, &pools);
+            let kept = self.routes.iter().find(|kept| kept.is_as(route, pool.as_ref()));
+            kept.map_or_else(|| Rc::new(RouteState::new(route, pool, books, shards)), Rc::clone)
         });
         let routes = routes.collect();
         let router = Router::new(config.routes.iter().map(|route| &route.matcher), config.listeners.len());
-        Self { config, router, routes, pools }
+        Self { config, router, routes, pools, place: self.place }
     }
 
     /// Whether a pool has this backend.
@@ -106,24 +123,33 @@ impl Plan {
     }
 }
 
+/// Where [`Target::Pool`] leads.
+fn pool_of(target: &Target, pools: &[Rc<PoolState>]) -> Option<Rc<PoolState>> {
+    match target {
+        Target::Pool(id) => pools.get(id.index()).cloned(),
+        Target::Echo | Target::Ticker { .. } | Target::Fixed(_) => None,
+    }
+}
+
 impl RouteState {
-    fn new(route: &Arc<Route>, pools: &[Rc<PoolState>], books: &mut Books) -> Self {
-        let pool = match &route.target {
-            Target::Pool(id) => pools.get(id.index()).cloned(),
-            Target::Echo | Target::Ticker { .. } | Target::Fixed(_) => None,
-        };
-        let settings = Rc::new(route.session.clone());
-        Self { route: route.clone(), settings, books: books.route(&route.name), pool }
+    fn new(route: &Arc<Route>, pool: Option<Rc<PoolState>>, books: &mut Books, shards: NonZeroU32) -> Self {
+        Self {
+            route: route.clone(),
+            settings: Rc::new(route.session.clone()),
+            guard: RefCell::new(Guard::new(&route.guard, shards)),
+            books: books.route(&route.name),
+            pool,
+        }
     }
 
-    /// Whether a session could not tell the two apart.
-    fn is_as(&self, other: &Self) -> bool {
-        let is_same_pool = match (&self.pool, &other.pool) {
-            (Some(pool), Some(other)) => Rc::ptr_eq(pool, other),
+    /// Whether a session could not tell it from `route` before `pool`.
+    fn is_as(&self, route: &Route, pool: Option<&Rc<PoolState>>) -> bool {
+        let is_same_pool = match (&self.pool, pool) {
+            (Some(own), Some(pool)) => Rc::ptr_eq(own, pool),
             (None, None) => true,
             (Some(_), None) | (None, Some(_)) => false,
         };
-        is_same_pool && self.route == other.route
+        is_same_pool && *self.route == *route
     }
 }
 

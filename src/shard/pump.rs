@@ -301,6 +301,7 @@ mod tests {
     use std::cell::Cell;
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
+    use std::num::NonZeroU32;
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -319,7 +320,13 @@ mod tests {
         let route = Route::new("all", Target::Pool(PoolId(0)));
         let config = Config::new(address, vec![route], vec![Pool::new("empty", Vec::new())]);
         let (control, _inbox) = mailbox(16).unwrap();
-        let place = Place { id: ShardId(0), connections_max: 1, control, neighbours: Vec::new() };
+        let place = Place {
+            id: ShardId(0),
+            shards: NonZeroU32::MIN,
+            connections_max: 1,
+            control,
+            neighbours: Vec::new(),
+        };
         Rc::new(Shard::new(driver.clone(), place, Arc::new(config), &Arc::new(Snapshot::default())))
     }
 

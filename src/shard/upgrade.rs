@@ -6,15 +6,18 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use super::Shard;
+use super::admit::admit;
 use super::books::refused;
 use super::place::{Placed, place};
 use super::placement::Placement;
+use super::plan::Plan;
 use super::visitor::Visitor;
-use crate::config::Target;
+use crate::config::{ProxyProtocol, Target};
 use crate::protocol::frame::Rsv;
 use crate::protocol::handshake::{
     FixedResponse, Refusal, RequestHead, UpgradeRequest, head_len, switching_protocols,
 };
+use crate::protocol::proxy_protocol::{self, Parsed};
 use crate::runtime::Socket;
 use crate::telemetry::Refused;
 
@@ -67,7 +70,7 @@ pub(super) async fn upgrade(
 ) -> Result<Opened, Unopened> {
     let plan = shard.plan();
     let at = shard.now() + plan.config.timeouts.head;
-    let head = shard.driver.until(at, read_head(shard, client)).await;
+    let head = shard.driver.until(at, read_head(shard, client, &plan, visitor)).await;
     let (head, early) = head.map_err(|_| Refusal::HeadTimeout)??;
     let head = RequestHead::parse(&head)?;
     let Some(route) = visitor.take_route(&plan, &head) else {
@@ -77,7 +80,8 @@ pub(super) async fn upgrade(
     match &route.route.target {
         Target::Fixed(response) => Err(fixed(response, &head)?),
         Target::Pool(_) => {
-            let request = head.upgrade()?;
+            let mut request = head.upgrade()?;
+            admit(shard, client, &mut request, visitor).await?;
             let Placed { handshake, placement } = place(shard, client, &request, visitor).await?;
             greet(client, visitor, handshake.head, &request).await?;
             Ok(Opened::Pool(PoolOpening {
@@ -89,7 +93,8 @@ pub(super) async fn upgrade(
             }))
         }
         Target::Echo | Target::Ticker { .. } => {
-            let request = head.upgrade()?;
+            let mut request = head.upgrade()?;
+            admit(shard, client, &mut request, visitor).await?;
             greet(client, visitor, switching_protocols(request.key()), &request).await?;
             Ok(Opened::Respond(RespondOpening { early }))
         }
@@ -123,10 +128,17 @@ async fn greet(
 ///
 /// # Cancel safety
 /// Not safe: what was read is lost, and the client can only be refused.
-async fn read_head(shard: &Shard, client: &Socket) -> Result<(Vec<u8>, Vec<u8>), Unopened> {
-    let mut head = Vec::new();
+async fn read_head(
+    shard: &Shard,
+    client: &Socket,
+    plan: &Plan,
+    visitor: &mut Visitor,
+) -> Result<(Vec<u8>, Vec<u8>), Unopened> {
+    let mut head = announcement(shard, client, plan, visitor).await?;
     loop {
-        read_more(shard, client, &mut head).await?;
+        if head.is_empty() {
+            read_more(shard, client, &mut head).await?;
+        }
         if let Some(len) = head_len(&head).map_err(Refusal::from)? {
             if len > HEAD_BYTES_MAX {
                 return Err(Refusal::HeadTooLarge.into());
@@ -136,6 +148,37 @@ async fn read_head(shard: &Shard, client: &Socket) -> Result<(Vec<u8>, Vec<u8>),
         }
         if head.len() > HEAD_BYTES_MAX {
             return Err(Refusal::HeadTooLarge.into());
+        }
+        read_more(shard, client, &mut head).await?;
+    }
+}
+
+/// Reads the PROXY protocol header that a listener wants in front of everything. Returns what came behind it.
+///
+/// # Cancel safety
+/// Not safe: what was read is lost.
+async fn announcement(
+    shard: &Shard,
+    client: &Socket,
+    plan: &Plan,
+    visitor: &mut Visitor,
+) -> Result<Vec<u8>, Unopened> {
+    let mut bytes = Vec::new();
+    if visitor.listen(plan).is_none_or(|listen| listen.proxy_protocol == ProxyProtocol::Off) {
+        return Ok(bytes);
+    }
+    // proxy-protocol.txt §2: whoever may send a header may claim any address.
+    if !plan.config.forwarding.trusted.is_empty() && !visitor.is_trusted(plan) {
+        return Err(Refusal::Forbidden("only known proxies may connect here").into());
+    }
+    loop {
+        read_more(shard, client, &mut bytes).await?;
+        match proxy_protocol::parse(&bytes).map_err(Refusal::Announcement)? {
+            Parsed::Incomplete => {}
+            Parsed::Done { source, destination, len } => {
+                visitor.announce(source, destination);
+                return Ok(bytes.split_off(len));
+            }
         }
     }
 }

@@ -5,9 +5,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::Shard;
+use super::permit::Permit;
 use super::plan::{Plan, RouteState};
+use crate::config::Listen;
+use crate::guard::Identity;
 use crate::protocol::handshake::{Facts, Hop, RequestHead, Scheme, UpgradeRequest};
 use crate::routing::ListenId;
+use crate::runtime::Socket;
 use crate::telemetry::{Refused, Traffic};
 use crate::wires::{End, SessionRecord, ToControl};
 
@@ -21,13 +25,51 @@ pub(super) struct Visitor {
     peer: Option<SocketAddr>,
     /// The client, as trusted proxies tell; else the peer.
     client: Option<IpAddr>,
+    /// Where it has connected to, if anybody has said so.
+    local: Option<SocketAddr>,
     route: Option<Rc<RouteState>>,
     path: String,
+    /// Who it has proved to be.
+    pub(super) identity: Identity,
+    /// Where its route has only so many connections.
+    pub(super) permit: Option<Permit>,
 }
 
 impl Visitor {
     pub(super) fn new(peer: Option<SocketAddr>, listener: ListenId) -> Self {
-        Self { listener, peer, client: peer.map(|peer| peer.ip()), route: None, path: String::new() }
+        Self {
+            listener,
+            peer,
+            client: peer.map(|peer| peer.ip()),
+            local: None,
+            route: None,
+            path: String::new(),
+            identity: Identity::ANONYMOUS,
+            permit: None,
+        }
+    }
+
+    /// Where it has come in.
+    pub(super) fn listen<'p>(&self, plan: &'p Plan) -> Option<&'p Listen> {
+        plan.config.listeners.get(self.listener.index())
+    }
+
+    /// Whether it is a proxy whose word counts.
+    pub(super) fn is_trusted(&self, plan: &Plan) -> bool {
+        self.peer.is_some_and(|peer| plan.config.forwarding.trusts(peer.ip()))
+    }
+
+    /// It has said for whom it connects; where it does not know, its own address counts.
+    pub(super) fn announce(&mut self, source: Option<SocketAddr>, destination: Option<SocketAddr>) {
+        self.peer = source.or(self.peer);
+        self.client = self.peer.map(|peer| peer.ip());
+        self.local = destination;
+    }
+
+    /// The client, and what it has connected to, for a backend that wants to hear it; `socket` is its connection.
+    pub(super) fn endpoints(&self, socket: &Socket) -> Option<(SocketAddr, SocketAddr)> {
+        let port = self.peer.map_or(0, |peer| peer.port());
+        Some((SocketAddr::new(self.client?, port), self.local.or_else(|| socket.local_address())?))
     }
 
     /// Finds the route for this head, and who really sent it. A target that is no path takes a route for every path,
@@ -57,13 +99,13 @@ impl Visitor {
             host: request.authority(),
             path: request.path(),
             route: self.route.as_ref().map_or("", |route| &route.route.name),
-            identity: None,
+            identity: self.identity.name(),
         }
     }
 
     /// How the request reached us.
     pub(super) fn hop(&self, plan: &Plan) -> Hop {
-        let port = plan.config.listeners.get(self.listener.index()).and_then(|listen| listen.address.port());
+        let port = self.listen(plan).and_then(|listen| listen.address.port());
         Hop { peer: self.peer.map(|peer| peer.ip()), scheme: Scheme::Http, port }
     }
 
@@ -82,7 +124,7 @@ impl Visitor {
             client: self.name(),
             route: self.route.as_ref().map(|route| route.route.name.clone()),
             path: self.path.clone(),
-            identity: None,
+            identity: self.identity.name().map(str::to_owned),
             backend: None,
             end,
             duration: Duration::ZERO,

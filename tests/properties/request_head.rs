@@ -4,8 +4,8 @@
 use std::net::IpAddr;
 
 use selat::protocol::handshake::{
-    Facts, ForwardHeader, Forwarding, HeadFault, HeaderEdits, Hop, Occurrence, PathRewrite, Refusal, Rewrite, Scheme,
-    UpgradeRequest, head_len,
+    Facts, ForwardHeader, Forwarding, HeadFault, HeaderEdits, Hop, Occurrence, PathRewrite, Refusal, Rewrite,
+    Scheme, UpgradeRequest, head_len,
 };
 
 use super::http::{self, Head};

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::HeadFault;
+use crate::protocol::proxy_protocol;
 
 /// Why a client gets no 101.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -13,6 +14,9 @@ pub enum Refusal {
     /// The head is not HTTP.
     #[error("malformed request: {0}")]
     Syntax(httparse::Error),
+    /// The connection does not begin as its listener wants it.
+    #[error("{0}")]
+    Announcement(proxy_protocol::Fault),
     /// The request target is not a path.
     #[error("the request target must be a path beginning with /, without a fragment")]
     Target,
@@ -124,6 +128,7 @@ impl Refusal {
         match self {
             Self::Head(_)
             | Self::Syntax(_)
+            | Self::Announcement(_)
             | Self::Target
             | Self::Host
             | Self::Key
@@ -149,6 +154,7 @@ impl Refusal {
     pub fn reason(self) -> &'static str {
         match self {
             Self::Head(_) | Self::Syntax(_) => "malformed",
+            Self::Announcement(_) => "proxy_protocol",
             Self::Target => "target",
             Self::Host => "host",
             Self::Key => "key",
