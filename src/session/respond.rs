@@ -229,6 +229,6 @@ mod tests {
     fn a_listener_drops_data() {
         let mut out = Vec::new();
         Responder::new(Script::Listen, u64::MAX).handle_bytes(&masked(Opcode::Text, true, b"x"), &mut out);
-        assert_eq!(out, []);
+        assert_eq!(out, [0_u8; 0]);
     }
 }
