@@ -3,6 +3,7 @@
 //! Hears what the shards saw, judges the backends' health, tells every shard; writes the logs; takes signals and
 //! the owner's orders; and ends when all shards have. See `docs/adr/0005-two-planes.md`.
 
+pub mod admin;
 mod backends;
 mod books;
 mod probe;
