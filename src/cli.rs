@@ -8,21 +8,27 @@ use selat::config::{
     Backend, BackendUrl, Config, Cores, Limits, ListenAddress, Pool, PoolId, Route, Target, Timeouts,
     parse_bytes, parse_duration,
 };
+use selat::ops::Errand;
 use selat::{demo, session};
 use tracing::level_filters::LevelFilter;
 
 use crate::logging::{LogFormat, Logging};
 
+mod ops;
+
 /// What the user asked for.
 pub(crate) enum Invocation {
     Proxy { config: Config, logging: Logging },
     Demo { settings: demo::Settings, logging: Logging },
+    Ops(Errand),
 }
 
 impl Invocation {
-    pub(crate) fn logging(&self) -> Logging {
+    /// `None` for what says everything itself.
+    pub(crate) fn logging(&self) -> Option<Logging> {
         match self {
-            Self::Proxy { logging, .. } | Self::Demo { logging, .. } => *logging,
+            Self::Proxy { logging, .. } | Self::Demo { logging, .. } => Some(*logging),
+            Self::Ops(_) => None,
         }
     }
 }
@@ -34,6 +40,7 @@ pub(crate) fn parse() -> Invocation {
         Some(Command::Demo(demo)) => {
             Invocation::Demo { settings: demo.settings(), logging: demo.log.logging(LogLevel::Warn) }
         }
+        Some(Command::Ops(command)) => Invocation::Ops(command.errand()),
         None => Invocation::Proxy { logging: proxy.log.logging(LogLevel::Info), config: proxy.config() },
     }
 }
@@ -61,6 +68,8 @@ struct Cli {
 enum Command {
     /// Show it all on this machine: backends, proxy, clients and a failover, with nothing else needed
     Demo(DemoArgs),
+    #[command(flatten)]
+    Ops(ops::OpsCommand),
 }
 
 #[derive(Args)]

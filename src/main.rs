@@ -12,10 +12,11 @@ const EXIT_CANNOT_START: u8 = 2;
 
 fn main() -> ExitCode {
     let invocation = cli::parse();
-    let _flushed_at_exit = logging::start(invocation.logging());
+    let _flushed_at_exit = invocation.logging().map(logging::start);
     let result = match invocation {
         Invocation::Proxy { config, .. } => selat::server::run(config).map(|outcome| outcome.is_clean),
         Invocation::Demo { settings, .. } => selat::demo::run(settings),
+        Invocation::Ops(errand) => return perform(errand),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,
@@ -23,6 +24,17 @@ fn main() -> ExitCode {
         Err(error) => {
             eprintln!("selat: {error}");
             ExitCode::from(EXIT_CANNOT_START)
+        }
+    }
+}
+
+/// Asks a running selat; that it does not answer, or will not, is a failure and no mistake.
+fn perform(errand: selat::ops::Errand) -> ExitCode {
+    match errand.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("selat: {error}");
+            ExitCode::FAILURE
         }
     }
 }

@@ -4,6 +4,7 @@
 //! only so many of; writes the logs; takes signals and the owner's orders; and ends when all shards have. See
 //! `docs/adr/0005-two-planes.md`.
 
+pub mod admin;
 mod books;
 mod errands;
 mod grants;

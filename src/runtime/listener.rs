@@ -8,6 +8,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, fchmod};
 use rustix::net::{SocketFlags, acceptfrom_with};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
@@ -88,9 +89,30 @@ pub struct Bound {
 /// # Errors
 /// [`ListenError`] with its remedy.
 pub fn bind(address: &ListenAddress, count: usize) -> Result<Bound, ListenError> {
+    bind_for(address, count, Reach::Umask)
+}
+
+/// Binds one listener to `address`; if that is a Unix socket, only this user may connect.
+///
+/// # Errors
+/// [`ListenError`] with its remedy.
+pub fn bind_private(address: &ListenAddress) -> Result<Bound, ListenError> {
+    bind_for(address, 1, Reach::Owner)
+}
+
+/// Who may connect to a Unix socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// Whom the umask lets.
+    Umask,
+    /// This user.
+    Owner,
+}
+
+fn bind_for(address: &ListenAddress, count: usize, reach: Reach) -> Result<Bound, ListenError> {
     let bound = match address {
         ListenAddress::Tcp(address) => bind_tcp(*address, count),
-        ListenAddress::Unix(path) => bind_unix(path, count),
+        ListenAddress::Unix(path) => bind_unix(path, count, reach),
     };
     bound.map_err(|source| {
         let address = address.clone();
@@ -150,7 +172,7 @@ fn has_ipv6() -> bool {
     Socket::new(Domain::IPV6, Type::STREAM, None).is_ok_and(|socket| socket.bind(&any.into()).is_ok())
 }
 
-fn bind_unix(path: &Path, count: usize) -> io::Result<Bound> {
+fn bind_unix(path: &Path, count: usize, reach: Reach) -> io::Result<Bound> {
     if let Ok(metadata) = fs::symlink_metadata(path) {
         if !metadata.file_type().is_socket() {
             return Err(io::ErrorKind::AlreadyExists.into());
@@ -163,6 +185,10 @@ fn bind_unix(path: &Path, count: usize) -> io::Result<Bound> {
     }
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
+    if reach == Reach::Owner {
+        // Before it is bound: Linux gives the file the socket's mode, so there is no moment at which others may.
+        fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
+    }
     socket.bind(&SockAddr::unix(path)?)?;
     socket.listen(BACKLOG)?;
     let listeners = (0..count).map(|_| Ok(socket.try_clone()?.into())).collect::<io::Result<_>>()?;

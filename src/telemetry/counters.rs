@@ -7,8 +7,10 @@ use std::sync::Arc;
 
 use super::{Histogram, SizeHistogram};
 
+use serde::{Deserialize, Serialize};
+
 /// Payload-bearing traffic in one direction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Traffic {
     /// Bytes on the wire, headers included.
     pub bytes: u64,
@@ -75,7 +77,7 @@ pub struct Refused {
 pub struct Ended {
     /// Whose doing: `client`, `backend` or `proxy`.
     pub side: &'static str,
-    /// The close code, as [`close_label`] writes it.
+    /// The close code, as [`super::close_label`] writes it.
     pub code: &'static str,
     /// What happened, in a word; `cut` where a peer had to be cut off.
     pub why: &'static str,
@@ -209,29 +211,5 @@ impl RouteCounters {
         merge_tally(&mut self.refused, &other.refused);
         merge_tally(&mut self.ended, &other.ended);
         self.throttled += other.throttled;
-    }
-}
-
-/// A close code as a label: those that RFC 6455 §7.4 and its registry name as they are, the others by their range,
-/// for peers choose among thousands.
-#[must_use]
-pub fn close_label(code: Option<u16>) -> &'static str {
-    match code {
-        None => "none",
-        Some(1000) => "1000",
-        Some(1001) => "1001",
-        Some(1002) => "1002",
-        Some(1003) => "1003",
-        Some(1007) => "1007",
-        Some(1008) => "1008",
-        Some(1009) => "1009",
-        Some(1010) => "1010",
-        Some(1011) => "1011",
-        Some(1012) => "1012",
-        Some(1013) => "1013",
-        Some(1014) => "1014",
-        Some(3000..=3999) => "3xxx",
-        Some(4000..=4999) => "4xxx",
-        Some(_) => "other",
     }
 }

@@ -1,12 +1,21 @@
-//! What is counted: plain numbers, merged by the control plane.
+//! What is counted, and how it is shown: plain numbers, merged by the control plane.
 //!
-//! A shard owns its [`Counters`] and adds to them without locks or atomics. Never does this room look at a clock,
-//! send or write anything.
+//! A shard owns its [`Counters`] and adds to them without locks or atomics. The control plane makes an [`Overview`]
+//! of them, and [`prometheus`] writes that as a scrape. Never does this room look at a clock, send or write
+//! anything.
 
 mod counters;
 mod histogram;
+mod histogram_view;
+mod overview;
+pub mod prometheus;
 
 pub use counters::{
-    BackendCounters, Counters, Ended, PingRtt, Refused, RouteCounters, Sessions, Tally, Traffic, close_label,
+    BackendCounters, Counters, Ended, PingRtt, Refused, RouteCounters, Sessions, Tally, Traffic,
 };
 pub use histogram::{Histogram, SizeHistogram};
+pub use histogram_view::HistogramView;
+pub use overview::{
+    BackendOverview, BackendState, Closes, ConfigStatus, Dials, Directions, Histograms, LimitHits, Overview,
+    Phase, PoolOverview, Refusals, ReloadStatus, RouteOverview, ShardOverview, Sides, close_label,
+};
