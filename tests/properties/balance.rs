@@ -151,7 +151,7 @@ impl Model {
         let view = backends.iter().find(|view| view.id == picked).expect("it is in the snapshot");
         if certain.is_some() {
             assert!(eligible(&view), "{view:?} was not eligible");
-        } else {
+        } else if !eligible(&view) {
             assert!(tried.is_empty(), "desperate twice for one session");
             assert!(
                 view.state != BackendState::Draining && view.weight.0 > 0 && !self.is_full(view),
