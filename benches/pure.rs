@@ -95,7 +95,7 @@ fn pick(criterion: &mut Criterion) {
             }
             group.bench_function(BenchmarkId::new(*name, backends), |bencher| {
                 bencher.iter(|| {
-                    let (key, random) = (random.u16(..).to_ne_bytes(), random.u64(..));
+                    let (key, random) = (random.u64(..).to_ne_bytes(), random.u64(..));
                     let picked = selector.pick(black_box(&[]), Some(&key), random, now);
                     picked.inspect(|id| selector.handle_opened(*id))
                 });

@@ -38,7 +38,7 @@ use std::time::Duration;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
-use selat::balance::Policy;
+use selat::balance::{BackendState, Policy, PoolView};
 use selat::protocol::Role;
 use selat::protocol::frame::Rsv;
 use selat::session::{Ending, Peer, Script};
@@ -174,23 +174,40 @@ proptest! {
 
     #[test]
     fn keys_move_no_more_than_they_must(before in balance::pool(), after in balance::pool()) {
-        let calm = |pool: selat::balance::PoolView| balance::unlimited(pool);
+        let calm = |pool: PoolView| balance::unlimited(pool);
         balance::check_movement(&calm(before), &calm(after), 2_000);
     }
 }
 
-/// Large enough that winners are remembered: a backend goes down, comes back, leaves, returns elsewhere in the list.
+/// As in the paper: the fullest has little more than its share.
+#[test]
+fn keys_are_shared_out_by_weight_among_hundreds() {
+    let weights: Vec<u32> = (0..400).map(|id| if id % 2 == 0 { 256 } else { 512 }).collect();
+    let owned = balance::owned(&weights, 120_000);
+    let (light, heavy): (Vec<_>, Vec<_>) = (0..).zip(&owned).partition(|(id, _)| id % 2 == 0);
+    for (count, share) in
+        light.iter().map(|(_, count)| (**count, 200)).chain(heavy.iter().map(|(_, count)| (**count, 400)))
+    {
+        assert!(count > share / 2 && count < share * 3 / 2, "{count} keys of {share}");
+    }
+    let light: usize = light.iter().map(|(_, count)| **count).sum();
+    assert!((38_000..42_000).contains(&light), "{light} of a third of 120000");
+}
+
+/// Large enough for a ring: a backend goes down, comes back, leaves, returns elsewhere in the list.
 #[test]
 fn keys_move_no_more_than_they_must_among_hundreds() {
     let whole = balance::all_up(&vec![256; 300]);
     let mut down = whole.clone();
-    down.backends[7].state = selat::balance::BackendState::Down;
+    down.backends[7].state = BackendState::Down;
     let mut without = whole.clone();
     without.backends.remove(7);
     let mut moved = without.clone();
     moved.backends.insert(200, whole.backends[7].clone());
     let mut heavier = whole.clone();
     heavier.backends[7].weight.0 *= 3;
+    let mut most_down = whole.clone();
+    most_down.backends[3..].iter_mut().for_each(|view| view.state = BackendState::Down);
     for (before, after) in [
         (&whole, &down),
         (&down, &whole),
@@ -198,6 +215,7 @@ fn keys_move_no_more_than_they_must_among_hundreds() {
         (&without, &moved),
         (&moved, &whole),
         (&whole, &heavier),
+        (&whole, &most_down),
     ] {
         balance::check_movement(before, after, 3_000);
     }

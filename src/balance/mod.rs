@@ -6,9 +6,11 @@
 
 mod arbiter;
 mod ewma;
+mod hash;
 mod policy;
 mod ranking;
 mod rendezvous;
+mod ring;
 mod roster;
 mod sampling;
 mod selector;

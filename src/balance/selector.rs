@@ -161,7 +161,7 @@ impl Selector {
         if self.roster.update(pool) {
             self.method.rebuild(&mut self.roster);
         } else {
-            (0..pool.backends.len()).for_each(|index| self.method.refresh(&mut self.roster, index));
+            self.method.refresh_all(&mut self.roster);
         }
     }
 }
@@ -177,6 +177,15 @@ impl Method {
                 rendezvous.rebuild(roster);
                 turns.rebuild(roster);
             }
+        }
+    }
+
+    /// Sessions and limits are other than before.
+    fn refresh_all(&mut self, roster: &mut Roster) {
+        match self {
+            Self::Turns(turns) | Self::Hash(_, turns) => turns.refresh_all(roster),
+            Self::Ranking(ranking) => ranking.refresh_all(roster),
+            Self::Sampling(_) => {}
         }
     }
 

@@ -270,13 +270,19 @@ pub(crate) fn owners(selector: &mut Selector, keys: u32, now: Instant) -> Vec<Op
     (0..keys).map(|key| selector.pick(&[], Some(&key.to_le_bytes()), 0, now)).collect()
 }
 
-/// Each backend owns its share of the keys, within six standard deviations.
-pub(crate) fn check_shares(weights: &[u32], keys: u32) {
+/// How many of so many keys each backend owns.
+pub(crate) fn owned(weights: &[u32], keys: u32) -> Vec<usize> {
     let (mut selector, now) = selector(&Policy::Hash(HashBy::Ip), all_up(weights));
     let owners = owners(&mut selector, keys, now);
+    let mut owned = vec![0; weights.len()];
+    owners.into_iter().flatten().for_each(|id| owned[usize::try_from(id.0).unwrap()] += 1);
+    owned
+}
+
+/// Each backend owns its share of the keys, within six standard deviations.
+pub(crate) fn check_shares(weights: &[u32], keys: u32) {
     let total: u32 = weights.iter().sum();
-    for (id, weight) in (0..).zip(weights) {
-        let count = owners.iter().filter(|owner| **owner == Some(BackendId(id))).count();
+    for (count, weight) in owned(weights, keys).into_iter().zip(weights) {
         assert_near_share(count, keys, f64::from(*weight) / f64::from(total));
     }
 }
