@@ -101,9 +101,15 @@ fn pick(criterion: &mut Criterion) {
                 });
             });
         }
-        for (what, share) in [("unchanged", 0), ("all counts changed", 1)] {
+        for (what, sessions, weight) in
+            [("unchanged", 0, 256), ("all counts changed", 1, 256), ("one weight changed", 0, 512)]
+        {
             let mut selector = Selector::new(policy, ShardId(0), 0, pool(10_000, 1, 0), now);
-            let mut snapshots = [pool(10_000, 0, 0), pool(10_000, 0, share)];
+            let mut snapshots = [pool(10_000, 0, 0), pool(10_000, 0, sessions)];
+            let changed = snapshots.last_mut().and_then(Arc::get_mut).and_then(|last| last.pools.first_mut());
+            if let Some(view) = changed.and_then(|pool| pool.backends.first_mut()) {
+                view.weight = Weight(weight);
+            }
             let mut epoch = 1;
             group.bench_function(format!("{name}: a snapshot of 10000, {what}"), |bencher| {
                 bencher.iter(|| {

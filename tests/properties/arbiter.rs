@@ -8,7 +8,7 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use selat::balance::{
-    Arbiter, BackendId, BackendState, BackendView, Decision, Epoch, PoolView, Queue, ShardId, Snapshot,
+    Arbiter, Ask, BackendId, BackendState, BackendView, Decision, Epoch, PoolView, Queue, ShardId, Snapshot,
     Ticket,
 };
 
@@ -79,6 +79,7 @@ struct World {
 }
 
 /// Runs an arbiter through `ops`.
+#[expect(clippy::disallowed_methods, reason = "a test needs some instant to count from")]
 pub(crate) fn check(first: Queue, ops: &[Op]) {
     let mut world = World {
         arbiter: Arbiter::default(),
@@ -131,7 +132,8 @@ impl World {
         let free: Vec<_> = self.backends(pool).filter(|view| wanted(view)).map(|view| view.id).collect();
         let is_open = self.backends(pool).any(|view| is_open(view) && !tried.contains(&view.id));
         let waiting = self.waiting.values().filter(|(of, ..)| *of == pool).count();
-        let decision = self.arbiter.handle_ask(ticket(self.asked), pool, preferred, tried.clone(), self.now);
+        let ask = Ask { pool, preferred, tried: tried.clone() };
+        let decision = self.arbiter.handle_ask(ticket(self.asked), ask, self.now);
         match decision {
             Decision::Granted(backend) => {
                 assert!(free.contains(&backend), "{backend:?} has no room");
@@ -214,9 +216,7 @@ impl World {
             assert!(self.waiting.values().all(|(pool, ..)| *pool != 1));
         }
         let snapshot = self.snapshot.clone();
-        for grant in self.arbiter.handle_snapshot(&snapshot) {
-            panic!("{grant:?} could have been made before");
-        }
+        assert_eq!(self.arbiter.handle_snapshot(&snapshot), [], "they could have been let in before");
     }
 
     fn grant(&mut self, (ticket, backend): (Ticket, BackendId)) {

@@ -101,6 +101,7 @@ pub(crate) fn all_up(weights: &[u32]) -> PoolView {
     PoolView { backends, is_panicking: false }
 }
 
+#[expect(clippy::disallowed_methods, reason = "a test needs some instant to count from")]
 pub(crate) fn selector(policy: &Policy, pool: PoolView) -> (Selector, Instant) {
     let now = Instant::now();
     (Selector::new(policy, ShardId(0), 0, snapshot(1, pool), now), now)
