@@ -17,9 +17,9 @@ const RENDEZVOUS_MAX: usize = 256;
 
 /// A backend as it takes part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Entrant {
-    identity: u64,
-    weight: u32,
+pub(super) struct Entrant {
+    pub(super) identity: u64,
+    pub(super) weight: u32,
 }
 
 /// Who takes part.
@@ -37,8 +37,10 @@ impl Rendezvous {
         let entrant = |slot: &Slot| Entrant { identity: slot.identity, weight: slot.weight.0 };
         let entrants: Vec<_> = roster.present().iter().map(entrant).collect();
         if entrants != self.entrants {
-            self.ring = (entrants.len() > RENDEZVOUS_MAX)
-                .then(|| Ring::new(entrants.iter().map(|entrant| (entrant.identity, entrant.weight))));
+            let before = if self.ring.is_some() { self.entrants.as_slice() } else { &[] };
+            let is_large = entrants.len() > RENDEZVOUS_MAX;
+            let ring = is_large.then(|| self.ring.take().unwrap_or_default());
+            self.ring = ring.map(|ring| ring.updated(before, &entrants));
             self.entrants = entrants;
         }
     }

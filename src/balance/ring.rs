@@ -6,6 +6,7 @@
 //! probes even out the gaps: with 21 the fullest point has 5 % more than its share.
 
 use super::hash::nth_hash;
+use super::rendezvous::Entrant;
 
 /// Probes of a key.
 const PROBES: u64 = 21;
@@ -25,25 +26,34 @@ pub(super) struct Ring {
 }
 
 impl Ring {
-    /// A ring of these backends: hash and weight, in 256ths, of each.
-    pub(super) fn new(backends: impl Iterator<Item = (u64, u32)>) -> Self {
-        let mut points = Vec::new();
-        for (index, (identity, weight)) in (0u32..).zip(backends) {
+    /// Has these backends on the ring instead of those `before`. Where few differ it is quick: the points of the
+    /// others stay where they are, and sorting takes advantage of it.
+    pub(super) fn updated(mut self, before: &[Entrant], after: &[Entrant]) -> Self {
+        let is_new = |index: u32| {
+            usize::try_from(index)
+                .is_ok_and(|index| after.get(index).is_none_or(|new| before.get(index) != Some(new)))
+        };
+        self.points.retain(|(_, index)| !is_new(*index));
+        for (index, entrant) in (0u32..).zip(after).filter(|(index, _)| is_new(*index)) {
             // None at all without weight, else at least one.
-            let count = (u64::from(weight) * u64::from(POINTS)).div_ceil(256);
-            points.extend((1..=count).map(|n| (nth_hash(identity, n), index)));
+            let count = (u64::from(entrant.weight) * u64::from(POINTS)).div_ceil(256);
+            self.points.extend((1..=count).map(|n| (nth_hash(entrant.identity, n), index)));
         }
-        points.sort_unstable();
-        let bits = points.len().next_power_of_two().max(2).ilog2();
-        let shift = u64::BITS - bits;
-        let mut stretches = Vec::with_capacity(1 << bits);
+        self.points.sort();
+        self.find_stretches();
+        self
+    }
+
+    fn find_stretches(&mut self) {
+        let bits = self.points.len().next_power_of_two().max(2).ilog2();
+        self.shift = u64::BITS - bits;
+        self.stretches.clear();
         let mut first = 0;
         for stretch in 0..1u64 << bits {
-            let rest = points.iter().skip(first);
-            first += rest.take_while(|(position, _)| position >> shift < stretch).count();
-            stretches.push(first);
+            let rest = self.points.iter().skip(first);
+            first += rest.take_while(|(position, _)| position >> self.shift < stretch).count();
+            self.stretches.push(first);
         }
-        Self { points, stretches, shift }
     }
 
     /// The eligible backend closest behind a probe of what has this hash.
