@@ -256,6 +256,16 @@ mod tests {
     }
 
     #[test]
+    fn turns_that_were_passed_over_are_lost() {
+        let backends = [view(A), BackendView { weight: Weight(4 * 256), ..view(B) }];
+        let (mut selector, now) = selector(&Policy::RoundRobin, &backends);
+        selector.handle_failure(B, now);
+        assert_eq!(picks(&mut selector, 100, now), [A; 100]);
+        let picked = picks(&mut selector, 10, now + LOCAL_EJECTION);
+        assert_eq!(picked.iter().filter(|id| **id == B).count(), 8, "{picked:?}");
+    }
+
+    #[test]
     fn a_backend_whose_weight_grows_need_not_wait_for_the_old_ones_turn() {
         let slow = BackendView { weight: Weight(1), ..view(B) };
         let (mut selector, now) = selector(&Policy::RoundRobin, &[view(A), slow]);
