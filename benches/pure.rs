@@ -87,7 +87,7 @@ fn pick(criterion: &mut Criterion) {
     ];
     let now = Instant::now();
     for (name, policy) in &policies {
-        for backends in [2, 100, 10_000] {
+        for backends in [2, 100, 256, 10_000] {
             let mut selector = Selector::new(policy, ShardId(0), 0, pool(backends, 1, 0), now);
             let mut random = fastrand::Rng::with_seed(1);
             for id in 0..backends {
