@@ -3,11 +3,15 @@
 #![expect(clippy::disallowed_methods, reason = "a benchmark has a clock")]
 
 use std::hint::black_box;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use selat::balance::{BackendView, Epoch, Policy, Selector, ShardId, Snapshot};
+use selat::balance::{
+    BackendId, BackendState, BackendView, Epoch, HashBy, Policy, PoolView, Selector, ShardId, Snapshot,
+    Weight,
+};
 use selat::protocol::Role;
 use selat::protocol::frame::{Header, MaskKey, Opcode, Rsv, Rules, Scanner};
 use selat::protocol::handshake::{
@@ -64,18 +68,66 @@ fn request(criterion: &mut Criterion) {
     });
 }
 
+/// A pool whose backends are all up, of three different weights.
+fn pool(backends: u32, epoch: u64, sessions: u32) -> Arc<Snapshot> {
+    let view = |id: u32| BackendView {
+        id: BackendId(id),
+        spec: 0,
+        address: SocketAddr::from((Ipv4Addr::from_bits(id), 9001)),
+        state: BackendState::Up,
+        weight: Weight(256 * (1 + id % 3)),
+        connections_max: Some(u32::MAX),
+        sessions: vec![7, sessions],
+    };
+    let pools = vec![PoolView { backends: (0..backends).map(view).collect(), is_panicking: false }];
+    Arc::new(Snapshot { epoch: Epoch(epoch), pools })
+}
+
+/// A pick and the session that follows from it, with a new key each time.
 fn pick(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("pick");
-    for (name, policy) in
-        [("round-robin", Policy::RoundRobin), ("least-connections", Policy::LeastConnections)]
-    {
-        for backends in [2, 100] {
-            let view = BackendView { is_up: true, addresses: Vec::new(), sessions: vec![7; 2] };
-            let snapshot = Arc::new(Snapshot { epoch: Epoch(1), backends: vec![view; backends] });
-            let now = Instant::now();
-            let mut selector = Selector::new(policy, ShardId(0), snapshot, now);
-            group.bench_function(BenchmarkId::new(name, backends), |bencher| {
-                bencher.iter(|| selector.pick(black_box(&[]), now));
+    let mut group = criterion.benchmark_group("balance");
+    let policies = [
+        ("round-robin", Policy::RoundRobin),
+        ("least-connections", Policy::LeastConnections),
+        ("p2c", Policy::PowerOfTwo),
+        ("ewma", Policy::Ewma),
+        ("hash", Policy::Hash(HashBy::Ip)),
+    ];
+    let now = Instant::now();
+    for (name, policy) in &policies {
+        for backends in [2, 100, 256, 10_000] {
+            let mut selector = Selector::new(policy, ShardId(0), 0, pool(backends, 1, 0), now);
+            let mut random = fastrand::Rng::with_seed(1);
+            for id in 0..backends {
+                selector.handle_handshake(BackendId(id), Duration::from_millis(random.u64(1..9)), now);
+            }
+            group.bench_function(BenchmarkId::new(*name, backends), |bencher| {
+                bencher.iter(|| {
+                    let (key, random) = (random.u64(..).to_ne_bytes(), random.u64(..));
+                    let picked = selector.pick(black_box(&[]), Some(&key), random, now);
+                    picked.inspect(|id| selector.handle_opened(*id))
+                });
+            });
+        }
+        for (what, sessions, weight) in
+            [("unchanged", 0, 256), ("all counts changed", 1, 256), ("one weight changed", 0, 512)]
+        {
+            let mut selector = Selector::new(policy, ShardId(0), 0, pool(10_000, 1, 0), now);
+            let mut snapshots = [pool(10_000, 0, 0), pool(10_000, 0, sessions)];
+            let changed = snapshots.last_mut().and_then(Arc::get_mut).and_then(|last| last.pools.first_mut());
+            if let Some(view) = changed.and_then(|pool| pool.backends.first_mut()) {
+                view.weight = Weight(weight);
+            }
+            let mut epoch = 1;
+            group.bench_function(format!("{name}: a snapshot of 10000, {what}"), |bencher| {
+                bencher.iter(|| {
+                    epoch += 1;
+                    snapshots.swap(0, 1);
+                    if let Some(snapshot) = snapshots.first_mut().and_then(Arc::get_mut) {
+                        snapshot.epoch = Epoch(epoch);
+                    }
+                    selector.handle_snapshot(snapshots.first().cloned().unwrap_or_default());
+                });
             });
         }
     }

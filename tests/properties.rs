@@ -6,8 +6,12 @@
     reason = "a property fails by panicking, and what it looks at is there"
 )]
 
+#[path = "properties/arbiter.rs"]
+mod arbiter;
 #[path = "properties/backend_head.rs"]
 mod backend_head;
+#[path = "properties/balance.rs"]
+mod balance;
 #[path = "properties/cuts.rs"]
 mod cuts;
 #[path = "properties/foreign.rs"]
@@ -33,8 +37,10 @@ mod tunnel;
 
 use std::time::Duration;
 
+use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
+use selat::balance::{BackendState, Policy, PoolView};
 use selat::protocol::Role;
 use selat::protocol::frame::Rsv;
 use selat::session::{Ending, Farewell, Peer, Script};
@@ -130,6 +136,103 @@ proptest! {
         ops in ops(),
     ) {
         tunnel::check(rsv, settings, &ops);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn an_eligible_backend_is_found_and_no_other_is_picked(
+        policy in balance::policy(), pool in balance::pool(), ops in vec(balance::op(), 0..60),
+    ) {
+        balance::check(&policy, pool, &ops);
+    }
+
+    #[test]
+    fn places_are_granted_in_order_and_never_above_a_limit(
+        queue in arbiter::queue(), ops in vec(arbiter::op(), 0..120),
+    ) {
+        arbiter::check(queue, &ops);
+    }
+
+    #[test]
+    fn turns_are_exactly_proportional_over_a_cycle(weights in vec(1u32..600, 1..12)) {
+        balance::check_turns(&weights, 3);
+    }
+
+    #[test]
+    fn equal_backends_get_equal_numbers(backends in 1u32..40, seed: u64) {
+        for policy in [Policy::RoundRobin, Policy::LeastConnections] {
+            prop_assert!(balance::placed(&policy, backends, seed).iter().all(|sessions| *sessions == 100));
+        }
+        for policy in [Policy::PowerOfTwo, Policy::Ewma] {
+            let sessions = balance::placed(&policy, backends, seed);
+            let spread = sessions.iter().max().unwrap() - sessions.iter().min().unwrap();
+            prop_assert!(spread <= 10, "{:?}", sessions);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 32, ..ProptestConfig::default() })]
+
+    #[test]
+    fn keys_are_shared_out_by_weight(weights in vec(64u32..1024, 1..12)) {
+        balance::check_shares(&weights, 10_000);
+    }
+
+    #[test]
+    fn a_joiner_takes_its_share_of_the_keys(weights in vec(64u32..1024, 1..12), joiner in 64u32..1024) {
+        balance::check_joiner(&weights, joiner, 10_000);
+    }
+
+    #[test]
+    fn keys_move_no_more_than_they_must(before in balance::pool(), after in balance::pool()) {
+        let calm = |pool: PoolView| balance::unlimited(pool);
+        balance::check_movement(&calm(before), &calm(after), 2_000);
+    }
+}
+
+/// As in the paper: the fullest has little more than its share.
+#[test]
+fn keys_are_shared_out_by_weight_among_hundreds() {
+    let weights: Vec<u32> = (0..400).map(|id| if id % 2 == 0 { 256 } else { 512 }).collect();
+    let owned = balance::owned(&weights, 120_000);
+    let (light, heavy): (Vec<_>, Vec<_>) = (0..).zip(&owned).partition(|(id, _)| id % 2 == 0);
+    for (count, share) in
+        light.iter().map(|(_, count)| (**count, 200)).chain(heavy.iter().map(|(_, count)| (**count, 400)))
+    {
+        assert!(count > share / 2 && count < share * 3 / 2, "{count} keys of {share}");
+    }
+    let light: usize = light.iter().map(|(_, count)| **count).sum();
+    assert!((38_000..42_000).contains(&light), "{light} of a third of 120000");
+}
+
+/// Large enough for a ring: a backend goes down, comes back, leaves, returns elsewhere in the list.
+#[test]
+fn keys_move_no_more_than_they_must_among_hundreds() {
+    let whole = balance::all_up(&vec![256; 300]);
+    let mut down = whole.clone();
+    down.backends[7].state = BackendState::Down;
+    let mut without = whole.clone();
+    without.backends.remove(7);
+    let mut moved = without.clone();
+    moved.backends.insert(200, whole.backends[7].clone());
+    let mut heavier = whole.clone();
+    heavier.backends[7].weight.0 *= 3;
+    let mut most_down = whole.clone();
+    most_down.backends[3..].iter_mut().for_each(|view| view.state = BackendState::Down);
+    for (before, after) in [
+        (&whole, &down),
+        (&down, &whole),
+        (&down, &without),
+        (&without, &moved),
+        (&moved, &whole),
+        (&whole, &heavier),
+        (&whole, &most_down),
+    ] {
+        balance::check_movement(before, after, 3_000);
     }
 }
 

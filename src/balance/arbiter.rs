@@ -28,7 +28,18 @@ pub struct Queue {
     pub timeout: Duration,
 }
 
-/// The answer to an ask.
+/// What a session asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ask {
+    /// A place in the pool of this index in the configuration,
+    pub pool: usize,
+    /// on this backend if there is room, else on the one with the fewest sessions for its weight,
+    pub preferred: Option<BackendId>,
+    /// but on none of these.
+    pub tried: Vec<BackendId>,
+}
+
+/// The answer to an [`Ask`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
     /// The session has a place there, until [`Arbiter::handle_release`].
@@ -126,16 +137,9 @@ impl Arbiter {
         *taken = taken.saturating_add(sessions);
     }
 
-    /// A session asks for a place in the pool of this index: on the `preferred` backend if there is room, else on
-    /// the one with the fewest sessions for its weight, but on none that it has `tried`.
-    pub fn handle_ask(
-        &mut self,
-        ticket: Ticket,
-        pool_index: usize,
-        preferred: Option<BackendId>,
-        tried: Vec<BackendId>,
-        now: Instant,
-    ) -> Decision {
+    /// A session asks for a place. If it has to wait, the answer comes with a release, a snapshot or in time.
+    pub fn handle_ask(&mut self, ticket: Ticket, ask: Ask, now: Instant) -> Decision {
+        let Ask { pool: pool_index, preferred, tried } = ask;
         let Some(pool) = self.pools.get_mut(pool_index) else { return Decision::Full };
         let has_room = |backend: &&Backend| backend.has_room(&self.taken) && !tried.contains(&backend.id);
         let seat = preferred.and_then(|id| self.seats.get(&id)).filter(|(pool, _)| *pool == pool_index);

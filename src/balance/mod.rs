@@ -5,17 +5,20 @@
 //! and outcomes.
 
 mod arbiter;
+mod desperation;
 mod ewma;
+mod hash;
 mod policy;
 mod ranking;
 mod rendezvous;
+mod ring;
 mod roster;
 mod sampling;
 mod selector;
 mod snapshot;
 mod turns;
 
-pub use arbiter::{Arbiter, Decision, Queue, Ticket};
+pub use arbiter::{Arbiter, Ask, Decision, Queue, Ticket};
 pub use policy::{HashBy, Policy};
 pub use selector::Selector;
 pub use snapshot::{BackendId, BackendState, BackendView, Epoch, PoolView, ShardId, Snapshot, Weight};

@@ -41,6 +41,20 @@ impl Ranking {
         }
     }
 
+    /// Puts all where they belong now. Where many have moved, sorting anew is quicker than moving each.
+    pub(super) fn refresh_all(&mut self, roster: &Roster) {
+        let slots = roster.present().iter().enumerate().zip(&self.places);
+        let has_moved = |((index, slot), current): ((usize, &Slot), &Option<Place>)| {
+            (*current != place(slot, roster.rank(index))).then_some(index)
+        };
+        let moved: Vec<_> = slots.filter_map(has_moved).collect();
+        if moved.len() > self.places.len() / 8 {
+            self.rebuild(roster);
+        } else {
+            moved.into_iter().for_each(|index| self.refresh(roster, index));
+        }
+    }
+
     /// Has a backend wait behind its equals: it has just got a session.
     pub(super) fn end_turn(&mut self, roster: &mut Roster, index: usize) {
         self.turns += 1;

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::ewma::PeakEwma;
-use super::rendezvous::stable_hash;
+use super::hash::stable_hash;
 use super::{BackendId, BackendState, BackendView, PoolView, ShardId, Weight};
 
 /// One backend.

@@ -50,6 +50,11 @@ impl Turns {
         }
     }
 
+    /// Lets all in again that were full.
+    pub(super) fn refresh_all(&mut self, roster: &mut Roster) {
+        (0..roster.present().len()).for_each(|index| self.refresh(roster, index));
+    }
+
     /// The next in turn that is eligible. Those passed over lose this turn; they save up none.
     pub(super) fn pick(&mut self, roster: &mut Roster, is_eligible: impl Fn(&Slot) -> bool) -> Option<usize> {
         let mut passed = Vec::new();
