@@ -180,6 +180,8 @@ pub struct Report {
     pub shard: ShardId,
     /// Of the shard and its routes.
     pub counters: Counters,
+    /// Processor time that the shard has taken.
+    pub busy: Duration,
     /// Of the backends that it knows.
     pub backends: Vec<(BackendId, BackendCounters)>,
 }

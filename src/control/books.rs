@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::mpsc::SyncSender;
+use std::time::Duration;
 
 use tracing::info;
 
@@ -25,6 +26,7 @@ struct Shard {
     /// Its latest counters.
     counters: Counters,
     backends: Vec<(BackendId, BackendCounters)>,
+    busy: Duration,
     has_ended: bool,
     /// Whether its report is still out.
     is_due: bool,
@@ -71,6 +73,7 @@ impl Books {
         if let Some(shard) = self.shards.get_mut(report.shard.index()) {
             shard.counters = report.counters;
             shard.backends = report.backends;
+            shard.busy = report.busy;
             shard.is_due = false;
         }
         if self.shards.iter().any(|shard| shard.is_due) {
@@ -105,9 +108,9 @@ impl Books {
         counters
     }
 
-    /// Of each shard.
-    pub(super) fn shards(&self) -> impl Iterator<Item = &Counters> {
-        self.shards.iter().map(|shard| &shard.counters)
+    /// Of each shard, with the processor time that it has taken.
+    pub(super) fn shards(&self) -> impl Iterator<Item = (&Counters, Duration)> {
+        self.shards.iter().map(|shard| (&shard.counters, shard.busy))
     }
 
     /// Of all shards, by backend.

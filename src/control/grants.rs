@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::balance::{Arbiter, BackendId, Decision, Snapshot, Ticket};
+use crate::balance::{self, Arbiter, BackendId, Decision, Snapshot, Ticket};
 use crate::config::Config;
 use crate::guard::{Census, Denial};
 use crate::wires::{Ask, Denied, Release, Ruling};
@@ -53,7 +53,7 @@ impl Grants {
                 let Some(pool) = self.pools.iter().position(|name| *name == pool) else {
                     return Some(Ruling::Crowded);
                 };
-                match self.arbiter.handle_ask(ticket, pool, preferred, tried, now) {
+                match self.arbiter.handle_ask(ticket, balance::Ask { pool, preferred, tried }, now) {
                     Decision::Granted(backend) => Some(Ruling::Placed(backend)),
                     Decision::Queued => None,
                     Decision::Full => Some(Ruling::Crowded),

@@ -56,7 +56,7 @@ pub(super) struct Backend {
     pub(super) id: BackendId,
     /// Its line in the pool's configuration, by index.
     line: usize,
-    url: BackendUrl,
+    pub(super) url: BackendUrl,
     pub(super) address: SocketAddr,
     pub(super) health: Health,
     /// Whether it gets no new sessions, by order.
@@ -193,21 +193,29 @@ impl Registry {
         self.find_places();
     }
 
-    /// Stops or resumes placing sessions on the backends that go by this name: an address, a URL, or either behind
-    /// the name of a pool and a slash. Those that were meant.
-    pub(super) fn set_draining(&mut self, name: &str, is_draining: bool) -> Vec<BackendId> {
+    /// Stops or resumes placing sessions on the backends that a person calls by this name: an address, a URL, or
+    /// either behind the name of a pool and a slash. Those that were meant, as `pool/url`.
+    pub(super) fn set_draining(&mut self, name: &str, is_draining: bool) -> Vec<(BackendId, String)> {
         let mut meant = Vec::new();
         for pool in &mut self.pools {
-            let short = name.strip_prefix(&*pool.settings.name).and_then(|rest| rest.strip_prefix('/'));
+            let pool_name = &pool.settings.name;
+            let short = name.strip_prefix(&**pool_name).and_then(|rest| rest.strip_prefix('/'));
             for backend in &mut pool.backends {
-                if backend.goes_by(short.unwrap_or(name)) {
+                if backend.goes_by(name) || short.is_some_and(|short| backend.goes_by(short)) {
                     backend.is_draining = is_draining;
-                    meant.push(backend.id);
+                    meant.push((backend.id, format!("{pool_name}/{}", backend.name())));
                 }
             }
         }
         self.is_stale |= !meant.is_empty();
         meant
+    }
+
+    /// Every backend, as `pool/url`.
+    pub(super) fn names(&self) -> Vec<String> {
+        let name = |pool: &Pool, backend: &Backend| format!("{}/{}", pool.settings.name, backend.name());
+        let names = self.pools.iter().flat_map(|pool| pool.backends.iter().map(move |backend| name(pool, backend)));
+        names.collect()
     }
 
     /// The backends whose probe may be wanted at another time than before, and when; `None` for those that are gone.
@@ -361,20 +369,29 @@ impl Pool {
         health::is_panicking(self.up(), total, self.judge.settings())
     }
 
+    /// A backend's weight, as its line has it.
+    pub(super) fn configured_weight(&self, backend: &Backend) -> u32 {
+        self.settings.backends.get(backend.line).map_or(1, |line| line.weight.into())
+    }
+
+    /// How much of its weight a backend gets now.
+    pub(super) fn weight(&self, backend: &Backend, now: Instant) -> health::Weight {
+        backend.health.weight(self.judge.settings(), now)
+    }
+
     fn weights(&self, now: Instant) -> impl Iterator<Item = health::Weight> {
-        self.backends.iter().map(move |backend| backend.health.weight(self.judge.settings(), now))
+        self.backends.iter().map(move |backend| self.weight(backend, now))
     }
 
     fn view(&self, now: Instant) -> PoolView {
         let backends = self.backends.iter().zip(self.weights(now)).map(|(backend, weight)| {
             let line = self.settings.backends.get(backend.line);
-            let configured = line.map_or(1, |line| u32::from(line.weight));
             BackendView {
                 id: backend.id,
                 spec: backend.line,
                 address: backend.address,
                 state: backend.state(),
-                weight: Weight(configured * weight.factor),
+                weight: Weight(self.configured_weight(backend) * weight.factor),
                 connections_max: line.and_then(|line| line.connections_max),
                 sessions: backend.sessions.clone(),
             }

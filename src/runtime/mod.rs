@@ -12,6 +12,13 @@ pub mod mailbox;
 mod socket;
 
 pub use driver::{Driver, Elapsed, Stop, TaskId};
+/// Processor time that the calling thread has taken.
+#[must_use]
+pub fn thread_time() -> std::time::Duration {
+    let taken = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    taken.try_into().unwrap_or_default()
+}
+
 /// Seconds since 1970, which tokens are dated in.
 #[must_use]
 pub fn unix_now() -> u64 {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::Shard;
 use crate::balance::BackendId;
 use crate::protocol::handshake::Refusal;
+use crate::runtime::thread_time;
 use crate::telemetry::{BackendCounters, Counters, Refused, RouteCounters, Sessions};
 use crate::wires::Report;
 
@@ -73,7 +74,7 @@ impl Shard {
         counters.routes =
             books.routes.iter().map(|(name, route)| (name.clone(), route.borrow().clone())).collect();
         let backends = books.backends.iter().map(|(id, books)| (*id, books.counters.borrow().clone()));
-        Report { shard: self.id, backends: backends.collect(), counters }
+        Report { shard: self.id, busy: thread_time(), backends: backends.collect(), counters }
     }
 }
 

@@ -77,6 +77,7 @@ pub(super) async fn dial(
         Answered::Switching { head, rsv, early } => {
             let took = shard.now().saturating_duration_since(began);
             pool.selector.borrow_mut().handle_handshake(backend, took, shard.now());
+            shard.count(|counters| counters.dial_latency.record(took));
             Ok(Dialled::Accepted(Handshake { backend: socket, head, rsv, early }))
         }
         Answered::Refused { status, head, body, rest } => {

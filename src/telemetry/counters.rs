@@ -150,6 +150,8 @@ pub struct Counters {
     pub message_size: SizeHistogram,
     /// Round trips of the proxy's own pings.
     pub ping_rtt: PingRtt,
+    /// From the start of a dial to the backend's 101.
+    pub dial_latency: Histogram,
     /// By name. A route that a reload removed keeps its place: totals never fall.
     pub routes: BTreeMap<Arc<str>, RouteCounters>,
 }
@@ -170,6 +172,7 @@ impl Counters {
         self.message_size.merge(&other.message_size);
         self.ping_rtt.client.merge(&other.ping_rtt.client);
         self.ping_rtt.backend.merge(&other.ping_rtt.backend);
+        self.dial_latency.merge(&other.dial_latency);
         for (name, route) in &other.routes {
             self.routes.entry(name.clone()).or_default().merge(route);
         }

@@ -1,0 +1,183 @@
+//! Everything that the control plane knows, put together for whoever looks.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use super::books::Books;
+use super::grants::Grants;
+use super::reload::Generation;
+use super::registry::{Backend, Pool, Registry};
+use crate::balance::BackendId;
+use crate::health;
+use crate::session::Why;
+use crate::telemetry::{
+    BackendCounters, BackendOverview, BackendState, Closes, Counters, Dials, Directions, HistogramView,
+    Histograms, LimitHits, Overview, Phase, PoolOverview, Refusals, Refused, RouteCounters, RouteOverview,
+    Sessions, ShardOverview, Sides, Tally,
+};
+
+/// What an overview is made of.
+pub(super) struct View<'c> {
+    pub(super) since: Instant,
+    pub(super) phase: Phase,
+    pub(super) generation: &'c Generation,
+    pub(super) cores: &'c [usize],
+    pub(super) registry: &'c Registry,
+    pub(super) grants: &'c Grants,
+    pub(super) books: &'c Books,
+}
+
+impl View<'_> {
+    pub(super) fn overview(&self, now: Instant) -> Overview {
+        let counters = self.books.counters();
+        let backends = self.books.backends();
+        let pools = self.registry.pools().iter().enumerate();
+        Overview {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_seconds: now.saturating_duration_since(self.since).as_secs_f64(),
+            phase: self.phase,
+            config: self.generation.status(now),
+            snapshot_epoch: self.registry.epoch().0,
+            shards: self.shards(),
+            routes: counters.routes.iter().map(|(name, route)| route_overview(name, route)).collect(),
+            unrouted: refusals(&counters.refused),
+            pools: pools.map(|(at, pool)| pool_overview(pool, self.grants.waiting(at), &backends, now)).collect(),
+            histograms: histograms(&counters),
+            log_lines_dropped: counters.lines_dropped,
+        }
+    }
+
+    fn shards(&self) -> Vec<ShardOverview> {
+        let shards = (0..).zip(self.cores).zip(self.books.shards());
+        let overview = |((id, core), (counters, busy)): ((u16, &usize), (&Counters, _))| ShardOverview {
+            id,
+            core: *core,
+            connections: counters.connections_now,
+            sessions: counters.sessions().now,
+            accepted: counters.accepted,
+            handed_over: counters.handed_over,
+            accept_failures: counters.accept_failures,
+            busy_seconds: Some(std::time::Duration::as_secs_f64(&busy)),
+        };
+        shards.map(overview).collect()
+    }
+}
+
+fn route_overview(name: &str, route: &RouteCounters) -> RouteOverview {
+    let mut closes: HashMap<_, u64> = HashMap::new();
+    for (ended, count) in &route.ended {
+        *closes.entry((ended.code, ended.side)).or_default() += count;
+    }
+    let mut closes: Vec<_> = closes
+        .into_iter()
+        .map(|((code, side), count)| Closes { code: code.to_owned(), side: side.to_owned(), count })
+        .collect();
+    closes.sort_by(|a, b| (&a.code, &a.side).cmp(&(&b.code, &b.side)));
+    RouteOverview {
+        name: name.to_owned(),
+        sessions_now: route.sessions.now,
+        sessions_total: route.sessions.total,
+        traffic: traffic(&route.sessions),
+        refusals: refusals(&route.refused),
+        closes,
+        limits_hit: limits_hit(route),
+    }
+}
+
+/// The limits of sessions; those of requests are among the refusals.
+fn limits_hit(route: &RouteCounters) -> Vec<LimitHits> {
+    let ended = |why: &str, code: Option<&str>| -> u64 {
+        let is_it = |code_of: &str| code.is_none_or(|code| code == code_of);
+        let ended = route.ended.iter().filter(|(ended, _)| ended.why == why && is_it(ended.code));
+        ended.map(|(_, count)| count).sum()
+    };
+    let hits = [
+        ("message_size", ended("violation", Some("1009"))),
+        ("rate_slowed", route.throttled),
+        ("rate_closed", ended(Why::RateLimited.name(), None)),
+        ("idle", ended(Why::Idle.name(), None)),
+        ("lifetime", ended(Why::Expired.name(), None)),
+        ("ping_timeout", ended(Why::PingTimeout.name(), None)),
+    ];
+    let hits = hits.into_iter().filter(|(_, count)| *count > 0);
+    hits.map(|(kind, count)| LimitHits { kind: kind.to_owned(), count }).collect()
+}
+
+fn pool_overview(
+    pool: &Pool,
+    waiting: usize,
+    counters: &HashMap<BackendId, BackendCounters>,
+    now: Instant,
+) -> PoolOverview {
+    let unknown = BackendCounters::default();
+    let backends = pool.backends.iter().map(|backend| {
+        backend_overview(pool, backend, counters.get(&backend.id).unwrap_or(&unknown), now)
+    });
+    PoolOverview {
+        name: pool.settings.name.to_string(),
+        policy: pool.settings.policy.to_string(),
+        is_panicking: pool.is_panicking(),
+        waiting: waiting.try_into().unwrap_or(u64::MAX),
+        backends: backends.collect(),
+    }
+}
+
+fn backend_overview(
+    pool: &Pool,
+    backend: &Backend,
+    counters: &BackendCounters,
+    now: Instant,
+) -> BackendOverview {
+    let configured = f64::from(pool.configured_weight(backend));
+    let factor = f64::from(pool.weight(backend, now).factor) / 256.0;
+    let (state, why) = match backend.health.state() {
+        health::State::Unknown => (BackendState::Unknown, String::new()),
+        health::State::Up => (BackendState::Up, String::new()),
+        health::State::Ejected { why, .. } => (BackendState::Ejected, why.to_string()),
+        health::State::Down { why } => (BackendState::Down, why.to_string()),
+    };
+    let state = if backend.is_draining { BackendState::Draining } else { state };
+    let dials = counters.dials.iter();
+    BackendOverview {
+        name: backend.url.to_string(),
+        address: backend.address.to_string(),
+        weight: configured,
+        weight_effective: if state.takes_sessions() { configured * factor } else { 0.0 },
+        state,
+        why,
+        since_seconds: now.saturating_duration_since(backend.health.since()).as_secs_f64(),
+        sessions_now: counters.sessions.now,
+        sessions_total: counters.sessions.total,
+        traffic: traffic(&counters.sessions),
+        dials: dials.map(|(outcome, count)| Dials { outcome: (*outcome).to_owned(), count: *count }).collect(),
+    }
+}
+
+fn traffic(sessions: &Sessions) -> Directions<crate::telemetry::Traffic> {
+    Directions { from_clients: sessions.from_clients, from_backends: sessions.from_backends }
+}
+
+fn refusals(refused: &Tally<Refused>) -> Vec<Refusals> {
+    let refusal = |(Refused { status, reason }, count): (&Refused, &u64)| Refusals {
+        status: *status,
+        reason: (*reason).to_owned(),
+        count: *count,
+    };
+    refused.iter().map(refusal).collect()
+}
+
+fn histograms(counters: &Counters) -> Histograms {
+    let times = |histogram: &crate::telemetry::Histogram| {
+        HistogramView::from_cumulative(histogram.buckets(), histogram.sum_seconds())
+    };
+    let sizes = &counters.message_size;
+    Histograms {
+        message_bytes: HistogramView::from_cumulative(sizes.buckets(), sizes.sum_bytes()),
+        relay_seconds: times(&counters.relay_latency),
+        ping_rtt_seconds: Sides {
+            client: times(&counters.ping_rtt.client),
+            backend: times(&counters.ping_rtt.backend),
+        },
+        handshake_seconds: times(&counters.dial_latency),
+    }
+}

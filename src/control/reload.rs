@@ -1,0 +1,257 @@
+//! A new configuration in place of the one in force: what it changes, and what it cannot.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::admin::ReloadReport;
+use super::registry::Addresses;
+use super::resolve::resolve_all;
+use crate::config::{BackendUrl, Config};
+use crate::telemetry::{ConfigStatus, ReloadStatus};
+
+/// How often the files that the configuration names (keys, certificates of tokens) are looked at for changes.
+const LOOK_AT_FILES_EVERY: Duration = Duration::from_secs(2);
+
+/// How long all new names together may take to be resolved.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where a configuration comes from, again and again.
+pub struct Source {
+    /// As the user named it.
+    pub file: String,
+    /// Reads it, and says which files it names beside; or every mistake in it, a line each.
+    pub load: Box<dyn Fn() -> Result<Loaded, String> + Send>,
+}
+
+/// A configuration that has been read.
+pub struct Loaded {
+    /// What it says.
+    pub config: Config,
+    /// The files that it names, whose changes count as its own.
+    pub files: Vec<PathBuf>,
+}
+
+/// Which configuration is in force, and what came of the last attempt to change it.
+pub(super) struct Generation {
+    number: u64,
+    file: Option<String>,
+    last: Option<(Instant, Option<String>)>,
+}
+
+impl Generation {
+    pub(super) fn first(file: Option<String>) -> Self {
+        Self { number: 1, file, last: None }
+    }
+
+    pub(super) fn status(&self, now: Instant) -> ConfigStatus {
+        let status = |(at, error): &(Instant, Option<String>)| ReloadStatus {
+            seconds_ago: now.saturating_duration_since(*at).as_secs_f64(),
+            error: error.clone(),
+        };
+        ConfigStatus {
+            generation: self.number,
+            file: self.file.clone(),
+            last_reload: self.last.as_ref().map(status),
+        }
+    }
+
+    pub(super) fn handle_applied(&mut self, now: Instant) -> u64 {
+        self.number += 1;
+        self.last = Some((now, None));
+        self.number
+    }
+
+    pub(super) fn handle_failed(&mut self, error: String, now: Instant) {
+        self.last = Some((now, Some(error)));
+    }
+}
+
+/// Who wants to hear what came of a reload.
+pub(super) type Reply = oneshot::Sender<Result<ReloadReport, String>>;
+
+/// The reload under way, of which there is one at most: the names that are new are being resolved.
+pub(super) struct Reloads {
+    source: Option<Source>,
+    pending: Option<Pending>,
+    watched: Watched,
+}
+
+struct Pending {
+    loaded: Loaded,
+    resolving: JoinHandle<Result<Addresses, String>>,
+    replies: Vec<Reply>,
+}
+
+/// A reload that can be applied, or the reason why not; and who wants to hear of it.
+pub(super) struct Finished {
+    pub(super) result: Result<(Config, Addresses), String>,
+    pub(super) replies: Vec<Reply>,
+}
+
+impl Reloads {
+    pub(super) fn new(source: Option<Source>, files: &[PathBuf], now: Instant) -> Self {
+        Self { source, pending: None, watched: Watched::new(files, now) }
+    }
+
+    /// Reads the file, and begins to resolve what is new in it. Says at once what is wrong with it.
+    ///
+    /// # Errors
+    /// For people; nothing has begun.
+    pub(super) fn begin(&mut self, current: &Config) -> Result<(), String> {
+        let Some(source) = &self.source else {
+            return Err("this selat was started without a configuration file; start it with `selat run -c FILE`"
+                .to_owned());
+        };
+        if self.pending.is_some() {
+            return Err("a reload is under way; try again when it is done".to_owned());
+        }
+        let loaded = (source.load)()?;
+        check_unchangeable(current, &loaded.config)?;
+        let known: HashSet<_> = urls(current).collect();
+        let new: Vec<_> = urls(&loaded.config).filter(|url| !known.contains(url)).cloned().collect();
+        let resolving = tokio::spawn(resolve(new));
+        self.pending = Some(Pending { loaded, resolving, replies: Vec::new() });
+        Ok(())
+    }
+
+    /// Has somebody told what comes of the reload under way.
+    pub(super) fn tell(&mut self, reply: Reply) {
+        if let Some(pending) = &mut self.pending {
+            pending.replies.push(reply);
+        }
+    }
+
+    /// The end of the reload under way; never, while there is none.
+    ///
+    /// # Cancel safety
+    /// Safe: it is still under way then.
+    pub(super) async fn next(&mut self) -> Finished {
+        let Some(pending) = &mut self.pending else { return std::future::pending().await };
+        let resolved = (&mut pending.resolving).await;
+        let resolved = resolved.unwrap_or_else(|_| Err("resolving the backends failed; try again".to_owned()));
+        let Some(Pending { loaded, replies, .. }) = self.pending.take() else {
+            return std::future::pending().await;
+        };
+        if resolved.is_ok() {
+            self.watched = Watched::new(&loaded.files, super::now());
+        }
+        Finished { result: resolved.map(|addresses| (loaded.config, addresses)), replies }
+    }
+
+    /// Whether a file that the configuration names has changed since it was read. Looks now and then only.
+    pub(super) fn has_changed_files(&mut self, now: Instant) -> bool {
+        self.pending.is_none() && self.watched.look(now)
+    }
+}
+
+/// The files that a configuration names, as they were when it was read.
+struct Watched {
+    files: Vec<(PathBuf, Option<SystemTime>)>,
+    look_at: Instant,
+}
+
+impl Watched {
+    fn new(files: &[PathBuf], now: Instant) -> Self {
+        let files = files.iter().map(|file| (file.clone(), modified(file))).collect();
+        Self { files, look_at: now + LOOK_AT_FILES_EVERY }
+    }
+
+    /// Each change is told once.
+    fn look(&mut self, now: Instant) -> bool {
+        if self.files.is_empty() || now < self.look_at {
+            return false;
+        }
+        self.look_at = now + LOOK_AT_FILES_EVERY;
+        let mut has_changed = false;
+        for (file, at) in &mut self.files {
+            let modified = modified(file);
+            has_changed |= *at != modified;
+            *at = modified;
+        }
+        has_changed
+    }
+}
+
+fn modified(file: &PathBuf) -> Option<SystemTime> {
+    std::fs::metadata(file).and_then(|metadata| metadata.modified()).ok()
+}
+
+fn urls(config: &Config) -> impl Iterator<Item = &BackendUrl> {
+    config.pools.iter().flat_map(|pool| pool.backends.iter().map(|backend| &backend.url))
+}
+
+/// Where these names point.
+///
+/// # Cancel safety
+/// Safe.
+async fn resolve(urls: Vec<BackendUrl>) -> Result<Addresses, String> {
+    let all = async {
+        let mut addresses = Addresses::new();
+        for url in urls {
+            let found = resolve_all(&url).await.map_err(|error| error.to_string())?;
+            addresses.insert(url, found);
+        }
+        Ok(addresses)
+    };
+    let timed_out = || format!("resolving the new backends took longer than {RESOLVE_TIMEOUT:?}; try again");
+    tokio::time::timeout(RESOLVE_TIMEOUT, all).await.unwrap_or_else(|_| Err(timed_out()))
+}
+
+/// What holds for the whole process from its start: sockets and threads.
+fn check_unchangeable(current: &Config, new: &Config) -> Result<(), String> {
+    let changes = [
+        (current.listeners != new.listeners, "[listen]"),
+        (current.cores != new.cores, "cores"),
+        (current.placement != new.placement, "placement"),
+        (current.limits != new.limits, "max_connections"),
+        (current.admin != new.admin, "[admin]"),
+    ];
+    let changed: Vec<_> = changes.into_iter().filter_map(|(has_changed, what)| has_changed.then_some(what)).collect();
+    if changed.is_empty() {
+        return Ok(());
+    }
+    Err(format!("{} cannot change while selat runs: start it anew (scripts/upgrade loses no connection)", changed.join(", ")))
+}
+
+/// What differs between two configurations, a line each.
+pub(super) fn changes(former: &Config, config: &Config) -> Vec<String> {
+    let mut changes = Vec::new();
+    let named = |name: &Arc<str>, others: &mut dyn Iterator<Item = &Arc<str>>| others.any(|other| other == name);
+    for pool in &former.pools {
+        if !named(&pool.name, &mut config.pools.iter().map(|pool| &pool.name)) {
+            changes.push(format!("pool {}: removed", pool.name));
+        }
+    }
+    for pool in &config.pools {
+        match former.pools.iter().find(|former| former.name == pool.name) {
+            None => changes.push(format!("pool {}: added", pool.name)),
+            Some(former) if former == pool => {}
+            Some(former) => {
+                let has = |pool: &crate::config::Pool, url: &BackendUrl| pool.backends.iter().any(|b| b.url == *url);
+                let gone = former.backends.iter().map(|b| &b.url).filter(|url| !has(pool, url));
+                let new = pool.backends.iter().map(|b| &b.url).filter(|url| !has(former, url));
+                changes.push(format!("pool {}: changed", pool.name));
+                changes.extend(gone.map(|url| format!("pool {}: removed {url}", pool.name)));
+                changes.extend(new.map(|url| format!("pool {}: added {url}", pool.name)));
+            }
+        }
+    }
+    for route in &former.routes {
+        if !named(&route.name, &mut config.routes.iter().map(|route| &route.name)) {
+            changes.push(format!("route {}: removed", route.name));
+        }
+    }
+    for route in &config.routes {
+        match former.routes.iter().find(|former| former.name == route.name) {
+            None => changes.push(format!("route {}: added", route.name)),
+            Some(former) if former == route => {}
+            Some(_) => changes.push(format!("route {}: changed", route.name)),
+        }
+    }
+    changes
+}
