@@ -65,7 +65,7 @@ const IMPURE: [&str; 14] = [
 ];
 
 /// Crates that only one room (or the two that share its trade) knows.
-const ONLY_IN: [(&str, &[&str]); 12] = [
+const ONLY_IN: [(&str, &[&str]); 14] = [
     ("glommio::", &["runtime"]),
     ("rustix::", &["runtime"]),
     ("socket2::", &["runtime"]),
@@ -78,6 +78,8 @@ const ONLY_IN: [(&str, &[&str]); 12] = [
     ("sha1::", &["protocol"]),
     ("jsonwebtoken::", &["guard"]),
     ("clap::", &["cli", "logging"]),
+    ("toml::", &["config"]),
+    ("toml_writer::", &["config", "cli"]),
 ];
 
 struct Source {
