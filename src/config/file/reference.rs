@@ -5,7 +5,7 @@ use super::keys::{Default, FILE, Key, Kind, Section};
 const INTRODUCTION: &str = "\
 # Configuration
 
-<!-- Written from the list of keys in src/config/file/keys: UPDATE_REFERENCE=1 cargo test --test config_reference -->
+<!-- Written from the list of keys in src/config/file/keys: UPDATE_REFERENCE=1 cargo test --test config_files -->
 
 A configuration is one TOML file. `selat check FILE` says what is wrong with it, all at once, and shows it with every
 default written out; `selat run -c FILE` runs it.
