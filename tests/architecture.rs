@@ -66,7 +66,7 @@ const IMPURE: [&str; 14] = [
 ];
 
 /// Crates that only one room (or the two that share its trade) knows.
-const ONLY_IN: [(&str, &[&str]); 15] = [
+const ONLY_IN: [(&str, &[&str]); 16] = [
     ("glommio::", &["runtime"]),
     ("rustix::", &["runtime"]),
     ("socket2::", &["runtime"]),
@@ -82,6 +82,8 @@ const ONLY_IN: [(&str, &[&str]); 15] = [
     ("sha1::", &["protocol"]),
     ("jsonwebtoken::", &["guard"]),
     ("clap::", &["cli", "logging"]),
+    ("toml::", &["config"]),
+    ("toml_writer::", &["config", "cli"]),
 ];
 
 struct Source {

@@ -4,21 +4,28 @@
 //! Settings that a pure room acts on are that room's own types; this room only reads them.
 
 mod address;
+mod admin;
 mod backend;
 mod cores;
+mod file;
 mod pool;
 mod route;
+mod secret;
 mod units;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use address::{InvalidAddress, ListenAddress};
+pub use admin::{Access, Admin, Log, LogFormat, LogLevel};
 pub use backend::{BackendUrl, InvalidBackend};
 pub use cores::{Cores, InvalidCores};
+pub use file::{Mistake, Parsed, Sources, escape, parse, reference};
 pub use pool::{Backend, Pool, PoolId};
 pub use route::{Route, Target};
-pub use units::{InvalidUnit, parse_bytes, parse_duration};
+pub use secret::Secret;
+pub use units::{InvalidUnit, parse_byte_rate, parse_bytes, parse_duration, parse_rate};
 
 use crate::protocol::handshake::Forwarding;
 
@@ -41,6 +48,14 @@ pub struct Config {
     pub limits: Limits,
     /// Times of the whole process.
     pub timeouts: Timeouts,
+    /// Where orders come in; `None` for nowhere.
+    pub admin: Option<Admin>,
+    /// What is logged.
+    pub log: Log,
+    /// The Unix socket over which a new process takes the listeners over from this one.
+    pub handover: Option<PathBuf>,
+    /// The file that it was read from, as [`Config::render`] gives it.
+    pub effective: Arc<str>,
 }
 
 /// One address that clients connect to.
@@ -116,6 +131,19 @@ impl Config {
             forwarding: Forwarding::default(),
             limits: Limits::default(),
             timeouts: Timeouts::default(),
+            admin: None,
+            log: Log::default(),
+            handover: None,
+            effective: Arc::default(),
         }
+    }
+
+    /// The file that it was read from, with every default written out; empty if it was not read from one.
+    ///
+    /// Reading this text again gives the same configuration. Values from the environment and from files of secrets
+    /// are not in it: the references to them are.
+    #[must_use]
+    pub fn render(&self) -> &str {
+        &self.effective
     }
 }

@@ -1,5 +1,6 @@
-//! Durations and sizes, whose units are mandatory: `20s`, `1MiB`.
+//! Durations, sizes and rates, whose units are mandatory: `20s`, `1MiB`, `50/s`.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 /// The longest duration that can be asked for: a century keeps every deadline representable.
@@ -17,6 +18,18 @@ pub enum InvalidUnit {
     /// Not a size.
     #[error("{given:?} is not a size; write a number with a unit, such as 512B, 64KiB or 1MiB")]
     Bytes {
+        /// The text.
+        given: String,
+    },
+    /// Not a rate.
+    #[error("{given:?} is not a rate; write a whole number a second, such as 50/s")]
+    Rate {
+        /// The text.
+        given: String,
+    },
+    /// Not a rate of bytes.
+    #[error("{given:?} is not a size per second; write it with its unit, such as 64KiB/s or 1MiB/s")]
+    ByteRate {
         /// The text.
         given: String,
     },
@@ -46,6 +59,24 @@ pub fn parse_bytes(text: &str) -> Result<u64, InvalidUnit> {
     if has_unit && size.as_u64() > 0 { Ok(size.as_u64()) } else { Err(invalid()) }
 }
 
+/// Reads a rate such as `50/s`: events a second.
+///
+/// # Errors
+/// Not a whole number, another unit than a second, none, or zero.
+pub fn parse_rate(text: &str) -> Result<NonZeroU64, InvalidUnit> {
+    let number = text.strip_suffix("/s").and_then(|number| number.trim().parse().ok());
+    number.ok_or_else(|| InvalidUnit::Rate { given: text.to_owned() })
+}
+
+/// Reads a rate such as `1MiB/s`: bytes a second.
+///
+/// # Errors
+/// Not a size, another unit than a second, none, or zero.
+pub fn parse_byte_rate(text: &str) -> Result<NonZeroU64, InvalidUnit> {
+    let bytes = text.strip_suffix("/s").and_then(|size| parse_bytes(size).ok());
+    bytes.and_then(NonZeroU64::new).ok_or_else(|| InvalidUnit::ByteRate { given: text.to_owned() })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,6 +87,8 @@ mod tests {
         assert_eq!(parse_duration("1h 30m"), Ok(Duration::from_secs(5400)));
         assert_eq!(parse_bytes("512B"), Ok(512));
         assert_eq!(parse_bytes("1MiB"), Ok(1 << 20));
+        assert_eq!(parse_rate("50/s").map(NonZeroU64::get), Ok(50));
+        assert_eq!(parse_byte_rate("1MiB/s").map(NonZeroU64::get), Ok(1 << 20));
     }
 
     #[test]
@@ -65,6 +98,12 @@ mod tests {
         }
         for text in ["", "20", "B", "0B", "1 fortnight"] {
             assert!(parse_bytes(text).is_err(), "{text:?}");
+        }
+        for text in ["", "50", "/s", "0/s", "-1/s", "1.5/s", "50/min", "50 per second", "1MiB/s"] {
+            assert!(parse_rate(text).is_err(), "{text:?}");
+        }
+        for text in ["", "50", "50/s", "1MiB", "/s", "0B/s", "1MiB/h"] {
+            assert!(parse_byte_rate(text).is_err(), "{text:?}");
         }
     }
 }
