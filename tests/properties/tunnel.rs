@@ -293,9 +293,10 @@ impl Session {
                 let (header, payload) = whole_frame(&frame);
                 assert_eq!(header.mask.is_some(), to == Peer::Backend);
                 let now = self.now;
-                match header.opcode {
-                    Opcode::Ping => self.connection(to).pings.push((now, payload)),
-                    other => assert_eq!(other, Opcode::Close),
+                if header.opcode == Opcode::Ping {
+                    self.connection(to).pings.push((now, payload));
+                } else {
+                    assert_eq!(header.opcode, Opcode::Close);
                 }
             }
         }
