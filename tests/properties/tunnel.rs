@@ -191,7 +191,8 @@ impl Session {
     /// The peer says a pong behind the frame that it is in.
     fn answer(&mut self, peer: Peer, ago: usize) {
         let connection = self.connection(peer);
-        let Some((_, payload)) = connection.pings.iter().nth_back(ago) else { return };
+        // Or the last, if there were not as many.
+        let Some((_, payload)) = connection.pings.iter().rev().take(ago + 1).last() else { return };
         let mut payload = payload.clone();
         let key = (peer == Peer::Client).then_some(KEY);
         let mut pong = Vec::new();
