@@ -192,7 +192,7 @@ impl Session {
     fn answer(&mut self, peer: Peer, ago: usize) {
         let connection = self.connection(peer);
         // Or the last, if there were not as many.
-        let Some((_, payload)) = connection.pings.iter().rev().take(ago + 1).last() else { return };
+        let Some((_, payload)) = connection.pings.iter().rev().take(ago + 1).next_back() else { return };
         let mut payload = payload.clone();
         let key = (peer == Peer::Client).then_some(KEY);
         let mut pong = Vec::new();
