@@ -71,12 +71,7 @@ impl Meter {
         self.resume_at
     }
 
-    /// Time has come to at least [`Self::resume_at`], or not.
-    pub(super) fn handle_time(&mut self, now: Instant) {
-        self.resume_at = self.resume_at.filter(|at| *at > now);
-    }
-
-    /// Reads the client again, whatever it owes.
+    /// Lets the client be read again, whatever it owes.
     pub(super) fn release(&mut self) {
         self.resume_at = None;
     }
@@ -116,9 +111,7 @@ mod tests {
         meter.charge(1, 29, start);
         assert_eq!(meter.resume_at(), Some(start + Duration::from_millis(2_200)));
         assert_eq!(meter.throttled(), 1);
-        meter.handle_time(start + Duration::from_millis(2_199));
-        assert!(meter.resume_at().is_some());
-        meter.handle_time(start + Duration::from_millis(2_200));
+        meter.release();
         assert_eq!(meter.resume_at(), None);
     }
 

@@ -176,8 +176,8 @@ impl Tunnel {
             self.close_both(Owed::soon(CloseCode::GOING_AWAY, "idle timeout"), Why::Idle, now);
         }
         Peer::BOTH.into_iter().for_each(|peer| self.keep_alive(peer, backlog, now));
-        if let Some(meter) = &mut self.meter {
-            meter.handle_time(now);
+        if self.resume_at().is_some_and(|at| at <= now) {
+            self.resume(now);
         }
         if self.hurry_at().is_some_and(|at| at <= now) {
             for owed in [&mut self.client.owed, &mut self.backend.owed].into_iter().flatten() {
@@ -375,6 +375,14 @@ impl Tunnel {
         }
     }
 
+    /// Reads the client again. It could not show that it is there before: its silence begins now.
+    fn resume(&mut self, now: Instant) {
+        self.last_activity = now;
+        if let Some(meter) = &mut self.meter {
+            meter.release();
+        }
+    }
+
     /// Judges the silence of `peer`, if it is pinged.
     fn keep_alive(&mut self, peer: Peer, backlog: Backlog, now: Instant) {
         if self.is_ending() {
@@ -491,7 +499,6 @@ impl Tunnel {
         if self.is_ending() {
             return None;
         }
-        // A client that is not read cannot show that it is there.
         let since = self.resume_at().map_or(self.last_activity, |at| at.max(self.last_activity));
         since.checked_add(self.settings.idle)
     }

@@ -301,7 +301,7 @@ mod tests {
     use std::cell::Cell;
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
-    use std::num::NonZeroU32;
+    use std::num::{NonZeroU32, NonZeroU64};
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -313,11 +313,13 @@ mod tests {
     use crate::routing::ListenId;
     use crate::runtime::Driver;
     use crate::runtime::mailbox::mailbox;
+    use crate::session::{Excess, Ping, Pings, Rate, RateLimit, Settings};
     use crate::shard::Place;
 
-    fn shard(driver: &Driver) -> Rc<Shard> {
+    fn shard(driver: &Driver, settings: Settings) -> Rc<Shard> {
         let address = ListenAddress::Tcp(([127, 0, 0, 1], 0).into());
-        let route = Route::new("all", Target::Pool(PoolId(0)));
+        let mut route = Route::new("all", Target::Pool(PoolId(0)));
+        route.session = settings;
         let config = Config::new(address, vec![route], vec![Pool::new("empty", Vec::new())]);
         let (control, _inbox) = mailbox(16).unwrap();
         let place = Place {
@@ -348,10 +350,109 @@ mod tests {
         (ours, peer)
     }
 
+    /// A session between our ends of two connections; only within a task.
+    fn pump(shard: Rc<Shard>, client: TcpStream, backend: TcpStream) -> Pump {
+        let visitor = visitor(&shard);
+        let pool = visitor.route().unwrap().pool.clone().unwrap();
+        let opening = PoolOpening {
+            backend: Socket::accepted(&shard.driver, backend.into()).unwrap(),
+            placement: Placement::take(&shard, &pool, BackendId(0), None),
+            rsv: Rsv::NONE,
+            early_from_client: Vec::new(),
+            early_from_backend: Vec::new(),
+        };
+        let client = Socket::accepted(&shard.driver, client.into()).unwrap();
+        Pump::new(shard, client, visitor, opening)
+    }
+
+    /// Runs one session between `peers`, each on a thread of its own, until both have had enough.
+    fn converse(shard: &Rc<Shard>, client: fn(&mut TcpStream), backend: fn(&mut TcpStream)) {
+        let ((our_client, mut its_client), (our_backend, mut its_backend)) = (connection(), connection());
+        let threads = [
+            std::thread::spawn(move || client(&mut its_client)),
+            std::thread::spawn(move || backend(&mut its_backend)),
+        ];
+        let task_shard = shard.clone();
+        shard.driver.spawn(async move {
+            let driver = task_shard.driver.clone();
+            pump(task_shard, our_client, our_backend).run().await;
+            driver.stop();
+        });
+        shard.driver.run();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+    }
+
+    fn read<const N: usize>(stream: &mut TcpStream) -> [u8; N] {
+        let mut bytes = [0; N];
+        stream.read_exact(&mut bytes).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn an_answered_ping_is_measured_and_one_without_an_answer_ends_the_session() {
+        let driver = Driver::new().unwrap();
+        let ping = Ping { every: Duration::from_millis(10), timeout: Duration::from_millis(100) };
+        let ping = Pings { client: Some(ping), backend: None };
+        let shard = shard(&driver, Settings { ping, ..Settings::default() });
+        let client = |stream: &mut TcpStream| {
+            for _ in 0..3 {
+                let ping: [u8; 10] = read(stream);
+                assert_eq!(ping[..2], [0x89, 8]);
+                let pong = [&[0x8A, 0x88, 0, 0, 0, 0], &ping[2..]].concat();
+                stream.write_all(&pong).unwrap();
+            }
+            // Asked once more, it says nothing, until it is dropped.
+            let _: [u8; 10] = read(stream);
+            let mut rest = Vec::new();
+            // A reset or a FIN, as it comes.
+            let _ = stream.read_to_end(&mut rest);
+            assert_eq!(rest, []);
+        };
+        converse(&shard, client, |stream| {
+            let mut close = [0; 27];
+            stream.read_exact(&mut close).unwrap();
+            assert_eq!(close[..2], [0x88, 0x80 | 21], "a Close, and no pong");
+            stream.write_all(&close_frame(CloseCode::GOING_AWAY, "", None)).unwrap();
+        });
+        let counters = shard.report().counters;
+        assert_eq!(counters.ping_rtt.client.count(), 3);
+        assert_eq!((counters.ended_total("ping timeout"), counters.sessions().now), (1, 0));
+    }
+
+    #[test]
+    fn a_client_over_its_rate_is_slowed_down_and_loses_nothing() {
+        const MESSAGES: usize = 200;
+        let driver = Driver::new().unwrap();
+        let number = |number| NonZeroU64::new(number).unwrap();
+        let rate = Rate { per_second: number(1_000), burst: number(20) };
+        let limit = RateLimit { messages: Some(rate), bytes: None, excess: Excess::Slow };
+        let shard = shard(&driver, Settings { rate: Some(limit), ..Settings::default() });
+        converse(
+            &shard,
+            |stream| {
+                for _ in 0..MESSAGES {
+                    stream.write_all(&[0x82, 0x81, 0, 0, 0, 0, b'x']).unwrap();
+                    // A message a read, or nearly.
+                    std::thread::yield_now();
+                }
+                stream.write_all(&close_frame(CloseCode::NORMAL, "", Some(MaskKey([0; 4])))).unwrap();
+                let _: [u8; 4] = read(stream);
+            },
+            |stream| {
+                let _: [u8; 7 * MESSAGES] = read(stream);
+                let _: [u8; 8] = read(stream);
+                stream.write_all(&close_frame(CloseCode::NORMAL, "", None)).unwrap();
+            },
+        );
+        let counters = shard.report().counters;
+        assert_eq!(counters.sessions().from_clients.messages, 200);
+        assert!(counters.routes.values().any(|route| route.throttled > 0));
+    }
+
     #[test]
     fn a_panic_in_a_session_closes_both_peers_with_1011() {
         let driver = Driver::new().unwrap();
-        let shard = shard(&driver);
+        let shard = shard(&driver, Settings::default());
         let ((client, mut client_peer), (backend, mut backend_peer)) = (connection(), connection());
         let key = MaskKey([1, 2, 3, 4]);
         client_peer.write_all(&close_frame(CloseCode::INTERNAL_ERROR, "", Some(key))).unwrap();
@@ -361,18 +462,8 @@ mod tests {
         let task_shard = shard.clone();
         driver.spawn(async move {
             let driver = task_shard.driver.clone();
-            let visitor = visitor(&task_shard);
-            let pool = visitor.route().unwrap().pool.clone().unwrap();
-            let opening = PoolOpening {
-                backend: Socket::accepted(&driver, backend.into()).unwrap(),
-                placement: Placement::take(&task_shard, &pool, BackendId(0), None),
-                rsv: Rsv::NONE,
-                early_from_client: Vec::new(),
-                early_from_backend: Vec::new(),
-            };
-            let client = Socket::accepted(&driver, client.into()).unwrap();
+            let mut pump = pump(task_shard, client, backend);
             let has_panicked = Cell::new(false);
-            let mut pump = Pump::new(task_shard, client, visitor, opening);
             pump.drive(|pump| if has_panicked.replace(true) { pump.step() } else { panic!("planted") }).await;
             driver.stop();
         });

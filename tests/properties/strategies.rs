@@ -118,7 +118,7 @@ pub(crate) fn settings() -> impl Strategy<Value = Settings> {
     let sizes = prop_oneof![3 => Just(u64::MAX), 1 => 0u64..300];
     let seconds = |range: std::ops::Range<u64>| range.prop_map(Duration::from_secs);
     let ping =
-        option::of((seconds(1..30), seconds(1..30)).prop_map(|(every, timeout)| Ping { every, timeout }));
+        option::of((seconds(1..6), seconds(1..30)).prop_map(|(every, timeout)| Ping { every, timeout }));
     let pings = (ping.clone(), ping).prop_map(|(client, backend)| Pings { client, backend });
     let number = || (1u64..400).prop_map(|number| NonZeroU64::new(number).unwrap());
     let rate = || option::of((number(), number()).prop_map(|(per_second, burst)| Rate { per_second, burst }));
@@ -144,8 +144,8 @@ pub(crate) fn ops() -> impl Strategy<Value = Vec<Op>> {
     let op = prop_oneof![
         24 => (peer(), 1usize..300).prop_map(|(peer, bytes)| Op::Arrive { peer, bytes }),
         2 => (peer(), select(vec![Ending::Fin, Ending::Reset])).prop_map(|(peer, ending)| Op::End { peer, ending }),
-        3 => seconds.clone().prop_map(Op::Pass),
-        4 => (peer(), 0usize..3).prop_map(|(peer, ago)| Op::Answer { peer, ago }),
+        6 => seconds.clone().prop_map(Op::Pass),
+        8 => (peer(), 0usize..3).prop_map(|(peer, ago)| Op::Answer { peer, ago }),
         1 => (seconds, select(vec![Farewell::ServiceRestart, Farewell::GoingAway]))
             .prop_map(|(after, farewell)| Op::Drain(after, farewell)),
         1 => Just(Op::Fault),

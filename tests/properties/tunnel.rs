@@ -191,7 +191,8 @@ impl Session {
     /// The peer says a pong behind the frame that it is in.
     fn answer(&mut self, peer: Peer, ago: usize) {
         let connection = self.connection(peer);
-        let Some((_, payload)) = connection.pings.iter().nth_back(ago) else { return };
+        // Or the last, if there were not as many.
+        let Some((_, payload)) = connection.pings.iter().rev().take(ago + 1).next_back() else { return };
         let mut payload = payload.clone();
         let key = (peer == Peer::Client).then_some(KEY);
         let mut pong = Vec::new();
@@ -293,9 +294,10 @@ impl Session {
                 let (header, payload) = whole_frame(&frame);
                 assert_eq!(header.mask.is_some(), to == Peer::Backend);
                 let now = self.now;
-                match header.opcode {
-                    Opcode::Ping => self.connection(to).pings.push((now, payload)),
-                    other => assert_eq!(other, Opcode::Close),
+                if header.opcode == Opcode::Ping {
+                    self.connection(to).pings.push((now, payload));
+                } else {
+                    assert_eq!(header.opcode, Opcode::Close);
                 }
             }
         }
