@@ -251,6 +251,7 @@ fn server(listen: ListenAddress, routes: Vec<Route>) -> Config {
             close: Duration::from_secs(2),
             ..Timeouts::default()
         },
+        handover: None,
     }
 }
 

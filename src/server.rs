@@ -12,9 +12,12 @@ use crate::balance::{ShardId, Snapshot};
 use crate::config::{Config, ListenAddress};
 use crate::control::{self, Backends, Outcome, Signals, Unresolved};
 use crate::runtime::executor::{self, Executor};
+use crate::runtime::handover::{Handover, Heirlooms, Succession, Successor};
 use crate::runtime::host::{Host, HostError};
+use crate::runtime::inherit::Inheritance;
 use crate::runtime::listener::{self, Bound, ListenError, SocketFile};
 use crate::runtime::mailbox::{Mailbox, Sender, mailbox};
+use crate::runtime::service::ServiceManager;
 use crate::shard;
 use crate::wires::{Look, Order, ToControl, ToShard};
 
@@ -58,6 +61,8 @@ pub struct Running {
     executors: Vec<Executor>,
     control: JoinHandle<io::Result<Outcome>>,
     orders: Sender<ToControl>,
+    /// Where a successor may ask; closed when the server ends.
+    _handover: Option<Handover>,
 }
 
 /// Runs a server until a signal ends it.
@@ -77,8 +82,13 @@ pub fn start(config: Config, signals: Signals) -> Result<Running, StartError> {
     host.warnings.iter().for_each(|warning| warn!("{warning}"));
     let backends = config.backends.iter().map(|backend| Ok((backend.clone(), control::resolve(backend)?)));
     let mut backends = Backends::new(backends.collect::<Result<_, Unresolved>>()?, host.cores.len());
-    let Bound { listeners, address, is_shared, socket_file } =
-        listener::bind(&config.listen, host.cores.len())?;
+    let service = signals.service_manager();
+    let mut inheritance = inheritance(service);
+    let succession = Succession::begin(config.handover.as_deref(), &mut inheritance);
+    let bound = listener::bind(None, &config.listen, host.cores.len(), &mut inheritance)?;
+    inheritance.give_back();
+    let heirlooms = heirlooms(&config, &[&bound])?;
+    let Bound { listeners, address, is_shared, socket_file, .. } = bound;
     if is_shared {
         warn!(%address, "another program of this user listens here too; connections are spread over both");
     }
@@ -88,20 +98,53 @@ pub fn start(config: Config, signals: Signals) -> Result<Running, StartError> {
     let (orders, inbox) = mailbox(TO_CONTROL_MAX).map_err(failed("the control plane"))?;
     let snapshot = backends.take_snapshot().unwrap_or_else(|| Arc::new(Snapshot::default()));
     let mut shards = Shards::new(&config, &host, orders.clone(), snapshot);
-    for (core, listener) in host.cores.iter().zip(listeners) {
-        shards.start(*core, listener).map_err(failed("a shard"))?;
+    for (core, listeners) in host.cores.iter().zip(listeners) {
+        shards.start(*core, listeners).map_err(failed("a shard"))?;
     }
     let Shards { senders, executors, started, .. } = shards;
     wait_for_start(&started, executors.len()).map_err(failed("a shard"))?;
 
     let (control_started, started) = sync_channel(1);
-    let setup =
-        control::Setup { config, backends, shards: senders, inbox, signals, started: control_started };
+    let setup = control::Setup {
+        config,
+        backends,
+        shards: senders,
+        inbox,
+        signals,
+        heirlooms: heirlooms.clone(),
+        started: control_started,
+    };
     let control = thread::Builder::new().name("selat-control".to_owned()).spawn(|| control::run(setup));
     let control = control.map_err(failed("the control plane"))?;
     wait_for_start(&started, 1).map_err(failed("the control plane"))?;
     info!(%address, cores = ?host.cores, connections_max = host.connections_max, "listening");
-    Ok(Running { address, socket_file, executors, control, orders })
+    let handover = succession.complete(&heirlooms, pass_on_by(orders.clone()));
+    service.ready();
+    Ok(Running { address, socket_file, executors, control, orders, _handover: handover })
+}
+
+/// What the service manager passes to this process, if the server is what it runs.
+fn inheritance(service: ServiceManager) -> Inheritance {
+    match service {
+        ServiceManager::Told => Inheritance::from_service_manager(),
+        ServiceManager::Untold => Inheritance::default(),
+    }
+}
+
+/// What a successor may ask for. Whoever holds on to it keeps the listening sockets open.
+fn heirlooms(config: &Config, bound: &[&Bound]) -> Result<Heirlooms, StartError> {
+    if config.handover.is_none() {
+        return Ok(Heirlooms::default());
+    }
+    let heirlooms = bound.iter().map(|bound| bound.heirloom()).collect::<io::Result<_>>();
+    heirlooms.map(Arc::new).map_err(|source| StartError::Thread { what: "sharing the listeners", source })
+}
+
+/// Orders the control plane to drain in favour of a successor; whether it will.
+fn pass_on_by(orders: Sender<ToControl>) -> impl FnMut(Successor) -> bool + Send + 'static {
+    move |Successor { pid, addresses }| {
+        orders.send(ToControl::Order(Order::HandOver { successor: pid, addresses })).is_ok()
+    }
 }
 
 impl Running {
@@ -138,7 +181,7 @@ impl Running {
         let panicked = || io::Error::other("it panicked; please report this");
         let outcome =
             self.control.join().unwrap_or_else(|_| Err(panicked())).map_err(ended("the control plane"))?;
-        if let Some(socket_file) = self.socket_file {
+        if let Some(socket_file) = self.socket_file.filter(|_| !outcome.passed_on.contains(&self.address)) {
             socket_file.remove();
         }
         for executor in self.executors {
@@ -180,7 +223,7 @@ impl<'s> Shards<'s> {
         Self { config, control, snapshot, connections_max, start_signal, started, senders, executors }
     }
 
-    fn start(&mut self, core: usize, listener: std::os::fd::OwnedFd) -> io::Result<()> {
+    fn start(&mut self, core: usize, listeners: Vec<std::os::fd::OwnedFd>) -> io::Result<()> {
         let id = ShardId(u16::try_from(self.executors.len()).unwrap_or(u16::MAX));
         let (sender, inbox): (_, Mailbox<ToShard>) = mailbox(TO_SHARD_MAX)?;
         let place = shard::Place {
@@ -189,7 +232,7 @@ impl<'s> Shards<'s> {
             connections_max: self.connections_max,
             control: self.control.clone(),
         };
-        let setup = shard::Setup { place, listener, mailbox: inbox, snapshot: self.snapshot.clone() };
+        let setup = shard::Setup { place, listeners, mailbox: inbox, snapshot: self.snapshot.clone() };
         let signal = self.start_signal.clone();
         let executor = executor::spawn(&format!("selat-{}", id.0), core, move || {
             // The starter waits for it, unless it has given up.

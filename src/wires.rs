@@ -5,6 +5,7 @@ use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
 use crate::balance::{BackendId, ShardId, Snapshot};
+use crate::config::ListenAddress;
 use crate::health::Outcome;
 use crate::session::Cause;
 use crate::telemetry::{Counters, Traffic};
@@ -29,6 +30,17 @@ pub struct Drain {
     pub window: Duration,
     /// When what is left gets cut.
     pub deadline: Instant,
+    /// What becomes of clients that have connected, but not asked for anything yet.
+    pub latecomers: Latecomers,
+}
+
+/// What becomes of clients whose request a drain does not wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Latecomers {
+    /// They get a 503, and may find another server.
+    Refused,
+    /// They get a session, for nobody shall notice that a successor serves those who come after them.
+    Served,
 }
 
 /// From one shard to the control plane.
@@ -63,6 +75,13 @@ pub enum ToControl {
 pub enum Order {
     /// Close every session over the drain window, then end.
     Drain,
+    /// A successor listens here, at these of our addresses: close every session over the drain window, then end.
+    HandOver {
+        /// Its process.
+        successor: u32,
+        /// The files of Unix sockets among them are not ours any more.
+        addresses: Vec<ListenAddress>,
+    },
     /// End at once.
     Cut,
     /// Say how things are.

@@ -48,11 +48,13 @@ const IMPURE: [&str; 14] = [
 ];
 
 /// Crates that only one room (or the two that share its trade) knows.
-const ONLY_IN: [(&str, &[&str]); 9] = [
+const ONLY_IN: [(&str, &[&str]); 11] = [
     ("glommio::", &["runtime"]),
     ("rustix::", &["runtime"]),
     ("socket2::", &["runtime"]),
     ("io_uring::", &["runtime"]),
+    ("listenfd::", &["runtime"]),
+    ("sd_notify::", &["runtime"]),
     ("slab::", &["runtime"]),
     ("tokio::", &["control"]),
     ("httparse::", &["protocol"]),

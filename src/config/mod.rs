@@ -7,6 +7,7 @@ mod backend;
 mod cores;
 mod units;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub use address::{InvalidAddress, ListenAddress};
@@ -33,6 +34,8 @@ pub struct Config {
     pub limits: Limits,
     /// Times.
     pub timeouts: Timeouts,
+    /// The Unix socket at which a starting selat asks a running one for its listeners, and then is asked in its turn.
+    pub handover: Option<PathBuf>,
 }
 
 /// One line of the route table.

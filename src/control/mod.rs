@@ -7,6 +7,7 @@ mod backends;
 mod books;
 mod probe;
 mod signals;
+mod watchdog;
 
 use std::io;
 use std::sync::Arc;
@@ -21,11 +22,14 @@ pub use backends::Backends;
 pub use probe::{Unresolved, resolve};
 pub use signals::Signals;
 
-use crate::config::Config;
+use crate::config::{Config, ListenAddress};
+use crate::runtime::handover::Heirlooms;
 use crate::runtime::mailbox::{Mailbox, Sender};
-use crate::wires::{Drain, Look, Order, ToControl, ToShard};
+use crate::runtime::service::ServiceManager;
+use crate::wires::{Drain, Latecomers, Look, Order, ToControl, ToShard};
 use books::Books;
 use probe::Probes;
+use watchdog::Watchdog;
 
 /// How often the control plane looks for what it is not woken for: session records, good news.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -42,6 +46,8 @@ pub struct Setup {
     pub inbox: Mailbox<ToControl>,
     /// Whether signals to the process are ours.
     pub signals: Signals,
+    /// Held for a successor for as long as connections are accepted.
+    pub heirlooms: Heirlooms,
     /// Told when signals are heard.
     pub started: SyncSender<()>,
 }
@@ -53,6 +59,8 @@ pub struct Outcome {
     pub look: Look,
     /// Whether it was asked to end and every shard did so by itself.
     pub is_clean: bool,
+    /// Where a successor listens now.
+    pub passed_on: Vec<ListenAddress>,
 }
 
 /// Whether the server is going down.
@@ -69,6 +77,10 @@ struct Control {
     books: Books,
     phase: Phase,
     is_clean: bool,
+    service: ServiceManager,
+    watchdog: Option<Watchdog>,
+    heirlooms: Heirlooms,
+    passed_on: Vec<ListenAddress>,
 }
 
 /// Runs the control plane until every shard has ended.
@@ -85,7 +97,8 @@ pub fn run(setup: Setup) -> io::Result<Outcome> {
 /// # Cancel safety
 /// Not to be cancelled: it is the thread's only future.
 async fn serve(setup: Setup) -> io::Result<Outcome> {
-    let Setup { config, backends, shards, inbox, signals, started } = setup;
+    let Setup { config, backends, shards, inbox, signals, heirlooms, started } = setup;
+    let service = signals.service_manager();
     let mut signals = signals.listen()?;
     // The starter waits for it, unless it has given up.
     let _ = started.send(());
@@ -93,10 +106,23 @@ async fn serve(setup: Setup) -> io::Result<Outcome> {
     let mut probes = Probes::new(config.timeouts.connect);
     let inbox = watch(inbox)?;
     let books = Books::new(&config, shards.len());
-    let mut control = Control { config, backends, shards, books, phase: Phase::Serving, is_clean: true };
+    let watchdog = service.watchdog().map(|patience| Watchdog::new(patience, shards.len(), now()));
+    let mut control = Control {
+        config,
+        backends,
+        shards,
+        books,
+        phase: Phase::Serving,
+        is_clean: true,
+        service,
+        watchdog,
+        heirlooms,
+        passed_on: Vec::new(),
+    };
     while !control.books.have_all_ended() {
         let wake_at = now() + LOOK_EVERY;
         let wake_at = control.backends.next_probe().map_or(wake_at, |probe| probe.min(wake_at));
+        let wake_at = control.watchdog.as_ref().map_or(wake_at, |watchdog| watchdog.next().min(wake_at));
         tokio::select! {
             bell = inbox.readable() => bell?.clear_ready(),
             signal = signals.next() => control.handle_signal(signal),
@@ -111,10 +137,11 @@ async fn serve(setup: Setup) -> io::Result<Outcome> {
             probes.start(backend, control.config.backends.get(backend.index()).cloned());
         }
         control.publish();
+        control.watch();
     }
     let look = control.look();
     control.books.log_end(&look);
-    Ok(Outcome { look, is_clean: control.is_clean })
+    Ok(Outcome { look, is_clean: control.is_clean, passed_on: control.passed_on })
 }
 
 #[expect(
@@ -136,9 +163,15 @@ impl Control {
             ToControl::Dialled { backend, outcome } => self.backends.handle_outcome(backend, outcome, now()),
             ToControl::Sessions { shard, counts } => self.backends.handle_sessions(shard, &counts),
             ToControl::Session(record) => self.books.log_session(&record),
-            ToControl::Report(report) => self.books.handle_report(*report, self.backends.up()),
+            ToControl::Report(report) => {
+                self.rest_assured(|watchdog| watchdog.handle_answer(report.shard.index()));
+                self.books.handle_report(*report, self.backends.up());
+            }
             ToControl::Ended(report) => self.handle_ended(*report),
             ToControl::Order(Order::Drain) => self.drain(),
+            ToControl::Order(Order::HandOver { successor, addresses }) => {
+                self.hand_over(successor, addresses)
+            }
             ToControl::Order(Order::Cut) => self.cut(),
             ToControl::Order(Order::Look(reply)) => {
                 self.books.answer_with_next_look(reply);
@@ -164,21 +197,59 @@ impl Control {
             self.is_clean = false;
             self.drain();
         }
+        self.rest_assured(|watchdog| watchdog.handle_ended(report.shard.index()));
         self.books.handle_ended(report, self.backends.up());
     }
 
     fn drain(&mut self) {
+        info!(window = ?self.config.timeouts.drain_window, "draining: each session gets a Close 1001; a second signal cuts at once");
+        self.service.stopping();
+        self.begin_drain(Latecomers::Refused);
+    }
+
+    /// Drains in favour of a successor. To the service manager that is no stop: the service goes on, as its process.
+    fn hand_over(&mut self, successor: u32, addresses: Vec<ListenAddress>) {
+        self.passed_on = addresses;
+        self.service.main_pid(successor);
+        // It hears of the successor's health from now on, not of ours.
+        self.service = ServiceManager::Untold;
+        self.watchdog = None;
+        if self.phase == Phase::Serving {
+            info!(window = ?self.config.timeouts.drain_window, successor, "handed over; draining: each session gets a Close 1001; a signal cuts at once");
+            self.begin_drain(Latecomers::Served);
+        }
+    }
+
+    fn begin_drain(&mut self, latecomers: Latecomers) {
         self.phase = Phase::Draining;
+        self.heirlooms = Heirlooms::default();
         let window = self.config.timeouts.drain_window;
-        info!(window = ?window, "draining: each session gets a Close 1001; a second signal cuts at once");
         let deadline = now() + window + self.config.timeouts.close;
-        self.tell_all(&ToShard::Drain(Drain { window, deadline }));
+        self.tell_all(&ToShard::Drain(Drain { window, deadline, latecomers }));
     }
 
     fn cut(&mut self) {
+        if self.phase == Phase::Serving {
+            self.service.stopping();
+        }
         self.phase = Phase::Draining;
+        self.heirlooms = Heirlooms::default();
         info!("cutting every session");
         self.tell_all(&ToShard::Cut);
+    }
+
+    /// Asks the shards whether they are well, if it is time to.
+    fn watch(&mut self) {
+        if self.watchdog.as_mut().is_some_and(|watchdog| watchdog.is_due(now())) {
+            self.tell_all(&ToShard::Report);
+        }
+    }
+
+    /// Tells the service manager that all is well, if this was the last answer to that question.
+    fn rest_assured(&mut self, handle: impl FnOnce(&mut Watchdog) -> bool) {
+        if self.watchdog.as_mut().is_some_and(handle) {
+            self.service.alive();
+        }
     }
 
     fn publish(&mut self) {

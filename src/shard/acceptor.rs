@@ -12,11 +12,14 @@ use std::time::Duration;
 use super::serve::{self, Slot};
 use super::{Shard, refuse};
 use crate::protocol::handshake::Refusal;
-use crate::runtime::listener::{Accepted, Listener};
+use crate::runtime::listener::{Accepted, BACKLOG, Listener};
 use crate::runtime::send_farewell;
 
 /// Connections accepted before the sessions get their turn again.
-const BATCH: usize = 64;
+const BATCH: u32 = 64;
+
+/// Batches that a full accept queue may make. A drain takes no more, however fast newcomers fill it again.
+const QUEUE_BATCHES_MAX: u32 = BACKLOG.unsigned_abs() / BATCH + 1;
 
 /// How long to let descriptors come back when they have run out.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
@@ -26,24 +29,48 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
 /// # Cancel safety
 /// Dropped only when the shard ends.
 pub(super) async fn run(shard: Rc<Shard>, listener: OwnedFd) {
+    let _end = End(shard.clone());
     let Ok(listener) = Listener::register(&shard.driver, listener) else { return };
     let mut reserve = Reserve::new();
-    loop {
-        match accept_batch(&shard, &listener) {
-            Batch::Full => turn(&shard).await,
-            Batch::QueueEmpty if shard.is_draining() => break,
-            Batch::QueueEmpty => wait(&shard, &listener).await,
-            Batch::Exhausted => {
-                shard.count(|counters| counters.accept_failures += 1);
-                reserve.spend(&listener);
-                pause(&shard).await;
-            }
+    while !shard.is_draining() {
+        if accept_some(&shard, &listener, &mut reserve).await {
+            wait(&shard, &listener).await;
         }
     }
-    // Else the last session does.
-    if shard.connections.get() == 0 {
-        shard.driver.stop();
+    // Whoever else has this socket hears of all that comes from here on, but not of what came before: that is ours.
+    listener.retire();
+    for _ in 0..QUEUE_BATCHES_MAX {
+        if accept_some(&shard, &listener, &mut reserve).await {
+            break;
+        }
     }
+}
+
+/// The end of an acceptor, also where it never got to accept.
+struct End(Rc<Shard>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.acceptors.set(self.0.acceptors.get().saturating_sub(1));
+        self.0.stop_if_drained();
+    }
+}
+
+/// Accepts as many as make a batch; whether the queue was empty after that. If not, others have had their turn.
+///
+/// # Cancel safety
+/// Safe.
+async fn accept_some(shard: &Rc<Shard>, listener: &Listener, reserve: &mut Reserve) -> bool {
+    match accept_batch(shard, listener) {
+        Batch::Full => turn(shard).await,
+        Batch::QueueEmpty => return true,
+        Batch::Exhausted => {
+            shard.count(|counters| counters.accept_failures += 1);
+            reserve.spend(listener);
+            pause(shard).await;
+        }
+    }
+    false
 }
 
 enum Batch {

@@ -31,7 +31,7 @@ use crate::runtime::mailbox::{Mailbox, Sender};
 use crate::runtime::{Driver, Socket, Stop};
 use crate::session::Timeouts;
 use crate::telemetry::Counters;
-use crate::wires::{Drain, Report, ToControl, ToShard};
+use crate::wires::{Drain, Latecomers, Report, ToControl, ToShard};
 
 /// Bytes read at once. Measured: 16 KiB messages cost 40 % less with 128–256 KiB than with 64.
 const SCRATCH_BYTES: usize = 256 * 1024;
@@ -40,8 +40,8 @@ const SCRATCH_BYTES: usize = 256 * 1024;
 pub struct Setup {
     /// Its place in the server.
     pub place: Place,
-    /// Its own listening socket.
-    pub listener: OwnedFd,
+    /// Its own listening sockets, or its share in them.
+    pub listeners: Vec<OwnedFd>,
     /// Orders from the control plane.
     pub mailbox: Mailbox<ToShard>,
     /// The backends as they stood at the start.
@@ -72,6 +72,8 @@ struct Shard {
     control: Sender<ToControl>,
     session_timeouts: Rc<Timeouts>,
     connections_max: u32,
+    /// Listeners that still accept.
+    acceptors: Cell<usize>,
     /// Accepted connections that are still open.
     connections: Cell<u32>,
     /// Refused connections beyond the limit that are being told so.
@@ -89,12 +91,16 @@ struct Shard {
 /// When the kernel refuses what a shard cannot do without.
 pub fn run(setup: Setup) -> io::Result<()> {
     let driver = Driver::new()?;
-    let Setup { place, listener, mailbox, snapshot } = setup;
+    let Setup { place, listeners, mailbox, snapshot } = setup;
     let shard = Rc::new(Shard::new(driver.clone(), place, snapshot));
     // Whatever ends this thread, the control plane must hear of it.
     let _farewell = Farewell(shard.clone());
     driver.spawn(orders::run(shard.clone(), mailbox));
-    driver.spawn(acceptor::run(shard, listener));
+    shard.acceptors.set(listeners.len());
+    for listener in listeners {
+        driver.spawn(acceptor::run(shard.clone(), listener));
+    }
+    drop(shard);
     match driver.run() {
         Stop::Asked => Ok(()),
         Stop::Failed(error) => Err(error),
@@ -121,6 +127,7 @@ impl Shard {
             control,
             session_timeouts: Rc::new(timeouts),
             connections_max,
+            acceptors: Cell::new(0),
             connections: Cell::new(0),
             overflowing: Cell::new(0),
             sessions_changed: Cell::new(false),
@@ -138,6 +145,18 @@ impl Shard {
 
     fn is_draining(&self) -> bool {
         self.drain.get().is_some()
+    }
+
+    /// Whether clients that have yet to finish their request are sent away.
+    fn refuses_latecomers(&self) -> bool {
+        self.drain.get().is_some_and(|drain| drain.latecomers == Latecomers::Refused)
+    }
+
+    /// Ends the shard if it drains, accepts nobody any more and has nobody left.
+    fn stop_if_drained(&self) {
+        if self.is_draining() && self.acceptors.get() == 0 && self.connections.get() == 0 {
+            self.driver.stop();
+        }
     }
 
     fn count(&self, count: impl FnOnce(&mut Counters)) {

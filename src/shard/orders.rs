@@ -9,7 +9,7 @@ use super::Shard;
 use crate::balance::Policy;
 use crate::runtime::mailbox::Mailbox;
 use crate::runtime::{Interest, Source};
-use crate::wires::{Drain, ToControl, ToShard};
+use crate::wires::{Drain, Latecomers, ToControl, ToShard};
 
 /// How often session counts go out where the policy needs those of all shards.
 const SESSIONS_REPORT: Duration = Duration::from_millis(50);
@@ -54,7 +54,10 @@ impl Orders {
                 let _ = shard.control.send(ToControl::Report(Box::new(shard.report())));
             }
             ToShard::Drain(drain) => self.drain(drain),
-            ToShard::Cut => self.drain(Drain { window: Duration::ZERO, deadline: shard.now() }),
+            ToShard::Cut => {
+                let (window, deadline) = (Duration::ZERO, shard.now());
+                self.drain(Drain { window, deadline, latecomers: Latecomers::Refused });
+            }
         }
     }
 

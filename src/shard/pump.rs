@@ -242,6 +242,7 @@ mod tests {
             policy: Policy::RoundRobin,
             limits: Limits::default(),
             timeouts: Timeouts::default(),
+            handover: None,
         };
         let (control, _inbox) = mailbox(16).unwrap();
         let place = Place { id: ShardId(0), config: Arc::new(config), connections_max: 1, control };

@@ -56,10 +56,7 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let connections = self.0.connections.get().saturating_sub(1);
-        self.0.connections.set(connections);
-        if connections == 0 && self.0.is_draining() {
-            self.0.driver.stop();
-        }
+        self.0.connections.set(self.0.connections.get().saturating_sub(1));
+        self.0.stop_if_drained();
     }
 }
