@@ -7,6 +7,7 @@ use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use rustix::process::Signal;
 use support::backend::Backend;
@@ -131,4 +132,27 @@ fn the_watchdog_is_fed_thrice_in_its_time() {
     assert!(news.iter().all(|news| news == "WATCHDOG=1"), "{news:?}");
     // The first at once, then one every 200 ms and not before.
     assert!(begun.elapsed().as_millis() >= 800, "{:?}", begun.elapsed());
+}
+
+#[test]
+fn the_watchdog_bites_when_one_shard_hangs() {
+    let directory = Directory::new("hang");
+    let mut manager = Manager::new(&directory.file("notify"));
+    let selat = command(&[&format!("{}:0", loopback()), &format!("ws://{}", nobody()), "--cores", "all"]);
+    let mut python = Command::new("python3");
+    python.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/hang.py")).arg("selat-0");
+    python.arg(selat.get_program()).args(selat.get_args());
+    manager.hears(&mut python);
+    python.env("WATCHDOG_USEC", "600000");
+    let mut proxy = Proxy::spawn(python);
+    let first = [manager.next(), manager.next(), manager.next()];
+    assert!(first.contains(&"WATCHDOG=1".to_owned()), "{first:?}");
+    proxy.signal(Signal::USR1);
+    proxy.line("stopped");
+    // What was on its way may still come, but soon a whole watchdog time passes without a word.
+    let mut words = 0;
+    while manager.speaks_within(Duration::from_millis(600)) {
+        words += 1;
+        assert!(words < 50, "it goes on feeding the watchdog");
+    }
 }

@@ -8,17 +8,18 @@ use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, SocketAddrUnix,
     SocketType, recvmsg, send, socket,
 };
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use support::backend::Backend;
 use support::crowd::{Crowd, echo_backend};
 use support::path::Directory;
-use support::proxy::Proxy;
+use support::proxy::{Proxy, run_to_end};
 use support::ws::{expect_close, expect_echo, over, text};
 use support::{allowed_cores, eventually};
 
@@ -235,4 +236,61 @@ fn receive(newcomer: &OwnedFd) -> (String, Vec<OwnedFd>) {
         }
     }
     (String::from_utf8(bytes[..len].to_vec()).unwrap(), sockets)
+}
+
+/// A process that is not our child; killed when dropped.
+struct Orphan(u32);
+
+impl Drop for Orphan {
+    fn drop(&mut self) {
+        let pid = Pid::from_raw(self.0.try_into().expect("a process id")).expect("not 0");
+        // It may have ended already.
+        let _ = kill_process(pid, Signal::KILL);
+    }
+}
+
+/// Runs `scripts/upgrade`, with what the new selat logs in a file: it would keep a pipe open.
+fn upgrade_script(directory: &Directory, arguments: &[&str]) -> (Option<i32>, String) {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "log=$1; shift; exec \"$@\" 2>\"$log\"", "sh", &directory.argument("log")]);
+    shell.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/upgrade")).args(arguments);
+    run_to_end(shell)
+}
+
+#[test]
+fn the_upgrade_script_replaces_a_running_selat_by_another_with_the_same_arguments() {
+    let directory = Directory::new("script");
+    let backend = echo_backend();
+    // A port of its own that stays the same: the arguments are taken over as they stand.
+    let address = support::nobody().to_string();
+    let mut old = proxy(&directory, &address, &[], &backend);
+    let crowd = Crowd::start(&address, RATE);
+    crowd.wait_for_sessions(RATE / 4);
+    let (code, said) = upgrade_script(&directory, &[&old.pid().to_string(), env!("CARGO_BIN_EXE_selat")]);
+    let new: Vec<_> =
+        said.split_whitespace().take(1).map(|pid| Orphan(pid.parse().expect("its id"))).collect();
+    assert_eq!(code, Some(0), "{said}{}", fs::read_to_string(directory.file("log")).unwrap());
+    assert_eq!(said, format!("{} has taken over from {pid}\n{pid} has ended\n", new[0].0, pid = old.pid()));
+    assert_eq!(old.ended().code, Some(0));
+    crowd.wait_for_sessions(RATE / 4);
+    let tally = crowd.stop();
+    assert_eq!(tally.lost(), 0, "{tally:?}");
+    expect_echo(&mut support::ws::connect(&address), &text("hello"));
+}
+
+#[test]
+fn the_upgrade_script_leaves_the_old_selat_alone_when_the_new_one_does_not_start() {
+    let directory = Directory::new("script-fails");
+    let backend = Backend::echo();
+    let proxy = proxy(&directory, &format!("{}:0", support::loopback()), &[], &backend.url());
+    let mut client = proxy.connect();
+    let (code, said) = upgrade_script(
+        &directory,
+        &[&proxy.pid().to_string(), "/bin/false", "--handover", &directory.argument("handover")],
+    );
+    let log = fs::read_to_string(directory.file("log")).unwrap();
+    assert_eq!((code, said.as_str()), (Some(1), ""), "{log}");
+    assert!(log.contains(&format!("did not start; {} serves on", proxy.pid())), "{log}");
+    expect_echo(&mut client, &text("still here"));
+    expect_echo(&mut proxy.connect(), &text("hello"));
 }

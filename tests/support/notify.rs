@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use super::DEADLINE;
 
@@ -35,6 +36,14 @@ impl Manager {
             self.unread.extend(text.lines().map(str::to_owned));
         }
         self.unread.pop_front().expect("it was filled just now")
+    }
+
+    /// Whether it is told something before so much time has passed.
+    pub(crate) fn speaks_within(&mut self, time: Duration) -> bool {
+        self.socket.set_read_timeout(Some(time)).expect("not zero");
+        let speaks = self.unread.pop_front().is_some() || self.socket.recv(&mut [0; 4096]).is_ok();
+        self.socket.set_read_timeout(Some(DEADLINE)).expect("not zero");
+        speaks
     }
 
     /// Whether there is no news.
