@@ -119,7 +119,7 @@ pub fn start(config: Config, signals: Signals) -> Result<Running, StartError> {
     wait_for_start(&started, 1).map_err(failed("the control plane"))?;
     info!(%address, cores = ?host.cores, connections_max = host.connections_max, "listening");
     let handover = succession.complete(&heirlooms, pass_on_by(orders.clone()));
-    service.ready();
+    service.ready(&format!("listening at {address}"));
     Ok(Running { address, socket_file, executors, control, orders, _handover: handover })
 }
 

@@ -203,7 +203,7 @@ impl Control {
 
     fn drain(&mut self) {
         info!(window = ?self.config.timeouts.drain_window, "draining: each session gets a Close 1001; a second signal cuts at once");
-        self.service.stopping();
+        self.service.stopping("draining: each session gets its Close");
         self.begin_drain(Latecomers::Refused);
     }
 
@@ -230,7 +230,7 @@ impl Control {
 
     fn cut(&mut self) {
         if self.phase == Phase::Serving {
-            self.service.stopping();
+            self.service.stopping("cutting every session");
         }
         self.phase = Phase::Draining;
         self.heirlooms = Heirlooms::default();

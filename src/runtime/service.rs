@@ -17,9 +17,9 @@ pub enum ServiceManager {
 }
 
 impl ServiceManager {
-    /// Connections are accepted.
-    pub fn ready(self) {
-        self.tell(&[NotifyState::Ready]);
+    /// Connections are accepted; `status` is a line for people, shown by `systemctl status`.
+    pub fn ready(self, status: &str) {
+        self.tell(&[NotifyState::Ready, NotifyState::Status(status)]);
     }
 
     /// The configuration is being read again; to be followed by [`Self::ready`], whether it was any good or not.
@@ -31,14 +31,14 @@ impl ServiceManager {
         }
     }
 
-    /// The server is going down.
-    pub fn stopping(self) {
-        self.tell(&[NotifyState::Stopping]);
+    /// The server is going down; `status` is a line for people.
+    pub fn stopping(self, status: &str) {
+        self.tell(&[NotifyState::Stopping, NotifyState::Status(status)]);
     }
 
-    /// A line for people, shown by `systemctl status`.
-    pub fn status(self, line: &str) {
-        self.tell(&[NotifyState::Status(line)]);
+    /// A line for people.
+    pub fn status(self, status: &str) {
+        self.tell(&[NotifyState::Status(status)]);
     }
 
     /// Another process is the service from now on.
