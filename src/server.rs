@@ -117,8 +117,8 @@ pub fn start(config: Config, signals: Signals) -> Result<Running, StartError> {
     let control = thread::Builder::new().name("selat-control".to_owned()).spawn(|| control::run(setup));
     let control = control.map_err(failed("the control plane"))?;
     wait_for_start(&started, 1).map_err(failed("the control plane"))?;
-    info!(%address, cores = ?host.cores, connections_max = host.connections_max, "listening");
     let handover = succession.complete(&heirlooms, pass_on_by(orders.clone()));
+    info!(%address, cores = ?host.cores, connections_max = host.connections_max, "listening");
     service.ready(&format!("listening at {address}"));
     Ok(Running { address, socket_file, executors, control, orders, _handover: handover })
 }

@@ -309,7 +309,62 @@ fn canonical(address: SocketAddr) -> SocketAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::TcpListener;
+    use std::cell::RefCell;
+    use std::net::{TcpListener, TcpStream};
+    use std::rc::Rc;
+    use std::time::Duration;
+
+    #[test]
+    fn who_retires_from_a_shared_socket_takes_no_wake_up_from_the_other() {
+        let ours = TcpListener::bind("127.0.0.1:0").unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let (address, theirs) = (ours.local_addr().unwrap(), ours.try_clone().unwrap());
+        let (is_parked, parked) = std::sync::mpsc::channel();
+        let (hold, is_over) = std::sync::mpsc::channel::<()>();
+        // Registered before us, so it would be woken before us. It stays until the test is over.
+        let retired = std::thread::spawn(move || {
+            let driver = Driver::new().unwrap();
+            let handle = driver.clone();
+            driver.spawn(async move {
+                let listener = Listener::register(&handle, theirs.into()).unwrap();
+                listener.retire();
+                drop(listener);
+                is_parked.send(()).unwrap();
+                while is_over.try_recv() != Err(std::sync::mpsc::TryRecvError::Disconnected) {
+                    let soon = handle.now() + Duration::from_millis(300);
+                    let _ = handle.until(soon, std::future::pending::<()>()).await;
+                }
+                handle.stop();
+            });
+            driver.run();
+        });
+        parked.recv().unwrap();
+        let driver = Driver::new().unwrap();
+        let handle = driver.clone();
+        let clients = Rc::new(RefCell::new(Vec::new()));
+        let connected = clients.clone();
+        driver.spawn(async move {
+            let listener = Listener::register(&handle, ours.into()).unwrap();
+            for _ in 0..5 {
+                // After a while in which both have gone to sleep.
+                let soon = handle.now() + Duration::from_millis(20);
+                let _ = handle.until(soon, std::future::pending::<()>()).await;
+                let client = std::thread::spawn(move || TcpStream::connect(address).unwrap());
+                let late = handle.now() + Duration::from_secs(10);
+                while matches!(listener.accept(), Accepted::Nobody) {
+                    if handle.until(late, listener.readable()).await.is_err() {
+                        return handle.stop();
+                    }
+                }
+                connected.borrow_mut().push(client.join().unwrap());
+            }
+            handle.stop();
+        });
+        driver.run();
+        assert_eq!((clients.borrow().len(), driver.panics()), (5, 0));
+        drop(hold);
+        retired.join().unwrap();
+    }
 
     fn sockets(count: usize) -> Vec<OwnedFd> {
         (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap().into()).collect()

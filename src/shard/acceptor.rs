@@ -155,3 +155,36 @@ impl Reserve {
         *self = Self::new();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::runtime::Driver;
+    use crate::shard::pump::tests::shard;
+    use crate::wires::{Drain, Latecomers};
+
+    #[test]
+    fn a_drain_takes_what_waits_in_the_queue_and_leaves_the_rest_to_those_who_share_it() {
+        let driver = Driver::new().unwrap();
+        let shard = shard(&driver);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut waiting = TcpStream::connect(address).unwrap();
+        let deadline = driver.now() + Duration::from_secs(10);
+        let drain = Drain { window: Duration::ZERO, deadline, latecomers: Latecomers::Refused };
+        shard.drain.set(Some(drain));
+        shard.acceptors.set(1);
+        driver.spawn(run(shard.clone(), listener.try_clone().unwrap().into()));
+        driver.run();
+        assert_eq!((shard.counters.borrow().accepted, shard.acceptors.get()), (1, 0));
+        let mut answer = Vec::new();
+        waiting.read_to_end(&mut answer).unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 503"));
+        let _late = TcpStream::connect(address).unwrap();
+        assert!(listener.accept().is_ok());
+    }
+}

@@ -218,7 +218,7 @@ impl Pump {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::cell::Cell;
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
@@ -233,7 +233,7 @@ mod tests {
     use crate::runtime::mailbox::mailbox;
     use crate::shard::Place;
 
-    fn shard(driver: &Driver) -> Rc<Shard> {
+    pub(in crate::shard) fn shard(driver: &Driver) -> Rc<Shard> {
         let config = Config {
             listen: ListenAddress::Tcp(([127, 0, 0, 1], 0).into()),
             cores: Cores::All,
