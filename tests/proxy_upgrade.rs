@@ -9,7 +9,6 @@ use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, SocketAddrUnix,
@@ -21,7 +20,7 @@ use support::crowd::{Crowd, echo_backend};
 use support::path::Directory;
 use support::proxy::{Proxy, run_to_end};
 use support::ws::{expect_close, expect_echo, over, text};
-use support::{allowed_cores, eventually};
+use support::{DEADLINE, allowed_cores, eventually};
 
 /// Sessions a second that clients open while one selat takes over from another.
 const RATE: u32 = 1000;
@@ -217,26 +216,27 @@ fn a_server_that_hands_over_to_nobody_still_closes_its_sockets_when_it_drains() 
 
 /// A process that asks at the handover socket, played by the test.
 fn newcomer(path: &Path) -> OwnedFd {
-    let newcomer = socket(AddressFamily::UNIX, SocketType::SEQPACKET, None).unwrap();
-    socket2::SockRef::from(&newcomer).set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    rustix::net::connect(&newcomer, &SocketAddrUnix::new(path).unwrap()).unwrap();
+    let newcomer = socket(AddressFamily::UNIX, SocketType::SEQPACKET, None).expect("a descriptor");
+    socket2::SockRef::from(&newcomer).set_read_timeout(Some(DEADLINE)).expect("not zero");
+    let address = SocketAddrUnix::new(path).expect("it is short");
+    rustix::net::connect(&newcomer, &address).expect("somebody waits there");
     newcomer
 }
 
-/// The next packet, and what came with it.
+/// The next packet, and what came with it; nothing at the end.
 fn receive(newcomer: &OwnedFd) -> (String, Vec<OwnedFd>) {
     let mut bytes = [0; 1024];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(64))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let packet = recvmsg(newcomer, &mut [IoSliceMut::new(&mut bytes)], &mut ancillary, RecvFlags::empty());
-    let len = packet.map_or(0, |packet| packet.bytes);
+    let len = packet.expect("a packet in time").bytes;
     let mut sockets = Vec::new();
     for message in ancillary.drain() {
         if let RecvAncillaryMessage::ScmRights(descriptors) = message {
             sockets.extend(descriptors);
         }
     }
-    (String::from_utf8(bytes[..len].to_vec()).unwrap(), sockets)
+    (String::from_utf8(bytes.into_iter().take(len).collect()).expect("it is text"), sockets)
 }
 
 /// A process that is not our child; killed when dropped.

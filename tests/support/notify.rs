@@ -32,7 +32,7 @@ impl Manager {
         while self.unread.is_empty() {
             let mut buffer = [0; 4096];
             let len = self.socket.recv(&mut buffer).expect("news in time");
-            let text = String::from_utf8(buffer[..len].to_vec()).expect("it is text");
+            let text = String::from_utf8(buffer.into_iter().take(len).collect()).expect("it is text");
             self.unread.extend(text.lines().map(str::to_owned));
         }
         self.unread.pop_front().expect("it was filled just now")
