@@ -1,5 +1,6 @@
 //! The command line: flags to [`Config`].
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -118,6 +119,11 @@ struct ProxyArgs {
     /// Time over which a drain spreads the Closes, so that not all clients come back at once
     #[arg(long, default_value = "5s", value_parser = parse_duration, value_name = "TIME")]
     drain_window: Duration,
+
+    /// Take over from the selat that waits at this Unix socket, without a connection being refused; then wait there
+    /// for a successor
+    #[arg(long, value_name = "PATH")]
+    handover: Option<PathBuf>,
 
     #[command(flatten)]
     log: LogArgs,

@@ -16,9 +16,11 @@ use crate::config::{Config, ListenAddress, Placement};
 use crate::control::{self, Addresses, Outcome, Registry, Signals, Unresolved};
 use crate::routing::ListenId;
 use crate::runtime::executor::{self, Executor};
+use crate::runtime::handover::{Handover, Heirlooms, Succession, Successor};
 use crate::runtime::host::{Host, HostError};
 use crate::runtime::listener::{self, ListenError, SocketFile};
 use crate::runtime::mailbox::{Mailbox, Sender, mailbox};
+use crate::runtime::service::ServiceManager;
 use crate::shard;
 use crate::wires::{Look, Order, ToControl, ToShard};
 
@@ -62,6 +64,8 @@ pub struct Running {
     executors: Vec<Executor>,
     control: JoinHandle<io::Result<Outcome>>,
     orders: Sender<ToControl>,
+    /// Where a successor may ask; closed when the server ends.
+    _handover: Option<Handover>,
 }
 
 /// Runs a server until a signal ends it.

@@ -44,6 +44,17 @@ pub struct Drain {
     pub window: Duration,
     /// When what is left gets cut.
     pub deadline: Instant,
+    /// What becomes of clients that have connected, but not asked for anything yet.
+    pub latecomers: Latecomers,
+}
+
+/// What becomes of clients whose request a drain does not wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Latecomers {
+    /// They get a 503, and may find another server.
+    Refused,
+    /// They get a session, for nobody shall notice that a successor serves those who come after them.
+    Served,
 }
 
 /// A connection that nobody has read from yet.
@@ -156,6 +167,13 @@ pub enum Release {
 pub enum Order {
     /// Close every session over the drain window, then end.
     Drain,
+    /// A successor listens here, at these of our addresses: close every session over the drain window, then end.
+    HandOver {
+        /// Its process.
+        successor: u32,
+        /// The files of Unix sockets among them are not ours any more.
+        addresses: Vec<ListenAddress>,
+    },
     /// End at once.
     Cut,
     /// Say how things are.

@@ -71,6 +71,8 @@ const ONLY_IN: [(&str, &[&str]); 16] = [
     ("rustix::", &["runtime"]),
     ("socket2::", &["runtime"]),
     ("io_uring::", &["runtime"]),
+    ("listenfd::", &["runtime"]),
+    ("sd_notify::", &["runtime"]),
     ("slab::", &["runtime"]),
     ("tokio::", &["control", "ops"]),
     ("tokio_tungstenite::", &["control"]),

@@ -12,6 +12,7 @@ mod probe;
 mod registry;
 mod resolve;
 mod signals;
+mod watchdog;
 
 use std::io;
 use std::sync::Arc;
@@ -52,6 +53,8 @@ pub struct Setup {
     pub inbox: Mailbox<ToControl>,
     /// Whether signals to the process are ours.
     pub signals: Signals,
+    /// Held for a successor for as long as connections are accepted.
+    pub heirlooms: Heirlooms,
     /// Told when signals are heard.
     pub started: SyncSender<()>,
 }
@@ -63,6 +66,8 @@ pub struct Outcome {
     pub look: Look,
     /// Whether it was asked to end and every shard did so by itself.
     pub is_clean: bool,
+    /// Where a successor listens now.
+    pub passed_on: Vec<ListenAddress>,
 }
 
 /// Whether the server is going down.
@@ -83,6 +88,10 @@ struct Control {
     books: Books,
     phase: Phase,
     is_clean: bool,
+    service: ServiceManager,
+    watchdog: Option<Watchdog>,
+    heirlooms: Heirlooms,
+    passed_on: Vec<ListenAddress>,
 }
 
 /// Runs the control plane until every shard has ended.
@@ -128,10 +137,11 @@ async fn serve(setup: Setup) -> io::Result<Outcome> {
         }
         control.keep_time();
         control.publish();
+        control.watch();
     }
     let look = control.look();
     control.books.log_end(&look);
-    Ok(Outcome { look, is_clean: control.is_clean })
+    Ok(Outcome { look, is_clean: control.is_clean, passed_on: control.passed_on })
 }
 
 /// What is asked outside of the process.
@@ -204,6 +214,9 @@ impl Control {
             }
             ToControl::Ended(report) => self.handle_ended(*report),
             ToControl::Order(Order::Drain) => self.drain(),
+            ToControl::Order(Order::HandOver { successor, addresses }) => {
+                self.hand_over(successor, addresses)
+            }
             ToControl::Order(Order::Cut) => self.cut(),
             ToControl::Order(Order::Look(reply)) => {
                 self.books.answer_with_next_look(reply);
@@ -245,15 +258,38 @@ impl Control {
     }
 
     fn drain(&mut self) {
+        info!(window = ?self.config.timeouts.drain_window, "draining: each session gets a Close 1001; a second signal cuts at once");
+        self.service.stopping("draining: each session gets its Close");
+        self.begin_drain(Latecomers::Refused);
+    }
+
+    /// Drains in favour of a successor. To the service manager that is no stop: the service goes on, as its process.
+    fn hand_over(&mut self, successor: u32, addresses: Vec<ListenAddress>) {
+        self.passed_on = addresses;
+        self.service.main_pid(successor);
+        // It hears of the successor's health from now on, not of ours.
+        self.service = ServiceManager::Untold;
+        self.watchdog = None;
+        if self.phase == Phase::Serving {
+            info!(window = ?self.config.timeouts.drain_window, successor, "handed over; draining: each session gets a Close 1001; a signal cuts at once");
+            self.begin_drain(Latecomers::Served);
+        }
+    }
+
+    fn begin_drain(&mut self, latecomers: Latecomers) {
         self.phase = Phase::Draining;
+        self.heirlooms = Heirlooms::default();
         let window = self.config.timeouts.drain_window;
-        info!(window = ?window, "draining: each session gets a Close 1001; a second signal cuts at once");
         let deadline = now() + window + self.config.timeouts.close;
         self.tell_all(|| ToShard::Drain(Drain { window, deadline }));
     }
 
     fn cut(&mut self) {
+        if self.phase == Phase::Serving {
+            self.service.stopping("cutting every session");
+        }
         self.phase = Phase::Draining;
+        self.heirlooms = Heirlooms::default();
         info!("cutting every session");
         self.tell_all(|| ToShard::Cut);
     }

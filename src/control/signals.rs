@@ -5,6 +5,8 @@ use std::io;
 
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 
+use crate::runtime::service::ServiceManager;
+
 /// Whether signals to the process concern this server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signals {
@@ -32,6 +34,15 @@ struct Streams {
 }
 
 impl Signals {
+    /// Whether the service manager hears of this server: like signals, it concerns the process.
+    #[must_use]
+    pub fn service_manager(self) -> ServiceManager {
+        match self {
+            Self::Handled => ServiceManager::Told,
+            Self::Ignored => ServiceManager::Untold,
+        }
+    }
+
     pub(super) fn listen(self) -> io::Result<Listening> {
         if self == Self::Ignored {
             return Ok(Listening(None));

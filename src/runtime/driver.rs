@@ -204,6 +204,12 @@ impl Driver {
         Ok(key)
     }
 
+    /// Takes `fd` out of the epoll set.
+    pub(super) fn unwatch(&self, fd: impl AsFd) {
+        // It fails only if it is out already.
+        let _ = epoll::delete(&self.0.epoll, fd);
+    }
+
     /// Forgets a source. Closing its descriptor takes it out of the epoll set.
     pub(super) fn forget(&self, source: usize) {
         self.0.sources.borrow_mut().try_remove(source);

@@ -88,6 +88,11 @@ impl Source {
         self.driver.set_readiness(self.key, Readiness { readable: false, ..self.driver.readiness(self.key) });
     }
 
+    /// Takes the descriptor out of the epoll set. Closing does that too, unless somebody else has it open.
+    pub fn unwatch(&self) {
+        self.driver.unwatch(&self.fd);
+    }
+
     fn set_writable(&self, writable: bool) {
         self.driver.set_readiness(self.key, Readiness { writable, ..self.driver.readiness(self.key) });
     }

@@ -21,7 +21,10 @@ use crate::runtime::send_farewell;
 use crate::wires::{Arrival, ToShard};
 
 /// Connections accepted before the sessions get their turn again.
-const BATCH: usize = 64;
+const BATCH: u32 = 64;
+
+/// Batches that a full accept queue may make. A drain takes no more, however fast newcomers fill it again.
+const QUEUE_BATCHES_MAX: u32 = BACKLOG.unsigned_abs() / BATCH + 1;
 
 /// How long to let descriptors come back when they have run out.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
@@ -63,6 +66,33 @@ impl Drop for Accepting {
         self.0.acceptors.set(self.0.acceptors.get().saturating_sub(1));
         self.0.stop_if_done();
     }
+}
+
+/// The end of an acceptor, also where it never got to accept.
+struct End(Rc<Shard>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.acceptors.set(self.0.acceptors.get().saturating_sub(1));
+        self.0.stop_if_drained();
+    }
+}
+
+/// Accepts as many as make a batch; whether the queue was empty after that. If not, others have had their turn.
+///
+/// # Cancel safety
+/// Safe.
+async fn accept_some(shard: &Rc<Shard>, listener: &Listener, reserve: &mut Reserve) -> bool {
+    match accept_batch(shard, listener) {
+        Batch::Full => turn(shard).await,
+        Batch::QueueEmpty => return true,
+        Batch::Exhausted => {
+            shard.count(|counters| counters.accept_failures += 1);
+            reserve.spend(listener);
+            pause(shard).await;
+        }
+    }
+    false
 }
 
 enum Batch {
@@ -194,5 +224,38 @@ impl Reserve {
             send_farewell(&fd, &Refusal::Full.response());
         }
         *self = Self::new();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::runtime::Driver;
+    use crate::shard::pump::tests::shard;
+    use crate::wires::{Drain, Latecomers};
+
+    #[test]
+    fn a_drain_takes_what_waits_in_the_queue_and_leaves_the_rest_to_those_who_share_it() {
+        let driver = Driver::new().unwrap();
+        let shard = shard(&driver);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut waiting = TcpStream::connect(address).unwrap();
+        let deadline = driver.now() + Duration::from_secs(10);
+        let drain = Drain { window: Duration::ZERO, deadline, latecomers: Latecomers::Refused };
+        shard.drain.set(Some(drain));
+        shard.acceptors.set(1);
+        driver.spawn(run(shard.clone(), listener.try_clone().unwrap().into()));
+        driver.run();
+        assert_eq!((shard.counters.borrow().accepted, shard.acceptors.get()), (1, 0));
+        let mut answer = Vec::new();
+        waiting.read_to_end(&mut answer).unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 503"));
+        let _late = TcpStream::connect(address).unwrap();
+        assert!(listener.accept().is_ok());
     }
 }

@@ -11,7 +11,7 @@ use crate::balance::Snapshot;
 use crate::config::{Config, Placement};
 use crate::runtime::mailbox::Mailbox;
 use crate::runtime::{Interest, Source};
-use crate::wires::{Drain, ToControl, ToShard};
+use crate::wires::{Drain, Latecomers, ToControl, ToShard};
 
 /// How often a shard reports what it holds, where others decide by it, and gives back what it could not before.
 const LOAD_REPORT: Duration = Duration::from_millis(50);
@@ -63,7 +63,10 @@ impl Orders {
                 let _ = shard.control.send(ToControl::Report(Box::new(shard.report())));
             }
             ToShard::Drain(drain) => self.drain(drain),
-            ToShard::Cut => self.drain(Drain { window: Duration::ZERO, deadline: shard.now() }),
+            ToShard::Cut => {
+                let (window, deadline) = (Duration::ZERO, shard.now());
+                self.drain(Drain { window, deadline, latecomers: Latecomers::Refused });
+            }
         }
     }
 

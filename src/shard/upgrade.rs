@@ -183,14 +183,14 @@ async fn announcement(
     }
 }
 
-/// Appends what the client sent next. A drain refuses those who have not finished asking.
+/// Appends what the client sent next. A drain refuses those who have not finished asking, unless a successor is there.
 ///
 /// # Cancel safety
 /// Safe: what was read is in `head`.
 async fn read_more(shard: &Shard, client: &Socket, head: &mut Vec<u8>) -> Result<(), Unopened> {
     let mut read = pin!(shard.read_more(client, head));
     poll_fn(|context| match read.as_mut().poll(context) {
-        Poll::Pending if shard.is_draining() => Poll::Ready(Err(Refusal::Draining.into())),
+        Poll::Pending if shard.refuses_latecomers() => Poll::Ready(Err(Refusal::Draining.into())),
         Poll::Pending => Poll::Pending,
         Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(Err(Unopened::Gone)),
         Poll::Ready(Ok(_)) => Poll::Ready(Ok(())),

@@ -4,9 +4,12 @@
 #![allow(dead_code, reason = "every test file uses a part of it")]
 
 pub(crate) mod backend;
+pub(crate) mod crowd;
 pub(crate) mod frames;
 pub(crate) mod http;
 pub(crate) mod log;
+pub(crate) mod notify;
+pub(crate) mod path;
 pub(crate) mod proxy;
 pub(crate) mod python;
 pub(crate) mod raw;

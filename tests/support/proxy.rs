@@ -89,14 +89,18 @@ impl Proxy {
 
     /// The next line with this message that was not asked for yet.
     pub(crate) fn line(&mut self, message: &str) -> Line {
+        if let Some(at) = self.unasked.iter().position(|line| line.is(message)) {
+            return self.unasked.remove(at);
+        }
         let deadline = Deadline::new();
         loop {
-            if let Some(at) = self.unasked.iter().position(|line| line.is(message)) {
-                return self.unasked.remove(at);
-            }
+            // Each line is looked at once: there may be thousands.
             match self.output.recv_timeout(deadline.left()) {
                 Ok(line) => self.take(line),
                 Err(error) => unreachable!("the proxy logs {message:?}: {error}"),
+            }
+            if let Some(line) = self.unasked.pop_if(|line| line.is(message)) {
+                return line;
             }
         }
     }
