@@ -61,11 +61,11 @@ enum News {
 /// # Errors
 /// [`StartError`].
 pub fn run(settings: Settings) -> Result<bool, StartError> {
-    let stays = start(echo_backend(any_port()), Signals::Ignored)?;
-    let stops = start(echo_backend(any_port()), Signals::Ignored)?;
+    let stays = start(echo_backend(any_port()), None, Signals::Ignored)?;
+    let stops = start(echo_backend(any_port()), None, Signals::Ignored)?;
     let returning_address = stops.address().clone();
     let backends = [&stays, &stops].into_iter().filter_map(|server| url(server.address())).collect();
-    let proxy = start(proxy(settings.listen.clone(), backends), Signals::Handled)?;
+    let proxy = start(proxy(settings.listen.clone(), backends), None, Signals::Handled)?;
     let mut out = Screen::default();
     out.line(&format!(
         "proxy on {}, in front of ws://{} and ws://{}",
@@ -89,7 +89,7 @@ pub fn run(settings: Settings) -> Result<bool, StartError> {
     stops.cut();
     stops.join()?;
     show.run(settings.failover_after, settings.run_for);
-    let returned = start(echo_backend(returning_address), Signals::Ignored)?;
+    let returned = start(echo_backend(returning_address), None, Signals::Ignored)?;
     show.out
         .line(&format!("-- the backend ws://{} is back: new sessions go there again", returned.address()));
     show.say_what_to_try();

@@ -12,12 +12,14 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use crate::balance::{ShardId, Snapshot};
-use crate::config::{Config, ListenAddress, Placement};
-use crate::control::{self, Addresses, Outcome, Registry, Signals, Unresolved};
+use crate::config::{self, Config, ListenAddress, Placement};
+use crate::control::admin::{Admin, InvalidToken, Token};
+use crate::control::{self, Addresses, Origin, Outcome, Registry, Signals, Unresolved};
 use crate::routing::ListenId;
 use crate::runtime::executor::{self, Executor};
 use crate::runtime::handover::{Handover, Heirlooms, Succession, Successor};
 use crate::runtime::host::{Host, HostError};
+use crate::runtime::inherit::Inheritance;
 use crate::runtime::listener::{self, ListenError, SocketFile};
 use crate::runtime::mailbox::{Mailbox, Sender, mailbox};
 use crate::runtime::service::ServiceManager;
@@ -43,6 +45,9 @@ pub enum StartError {
     /// The address cannot be had.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// The admin interface's token is none.
+    #[error("[admin] token: {0}")]
+    Token(#[from] InvalidToken),
     /// A backend's name leads nowhere.
     #[error(transparent)]
     Unresolved(#[from] Unresolved),
@@ -60,7 +65,7 @@ pub enum StartError {
 pub struct Running {
     /// Where it listens, by [`ListenId`], with the ports that the kernel chose where none was asked for.
     pub addresses: Vec<ListenAddress>,
-    socket_files: Vec<SocketFile>,
+    socket_files: Vec<(ListenAddress, SocketFile)>,
     executors: Vec<Executor>,
     control: JoinHandle<io::Result<Outcome>>,
     orders: Sender<ToControl>,
@@ -72,22 +77,28 @@ pub struct Running {
 ///
 /// # Errors
 /// [`StartError`]; once it is up, it ends with an [`Outcome`].
-pub fn run(config: Config) -> Result<Outcome, StartError> {
-    start(config, Signals::Handled)?.join()
+pub fn run(config: Config, origin: Option<Origin>) -> Result<Outcome, StartError> {
+    start(config, origin, Signals::Handled)?.join()
 }
 
-/// Starts a server and returns as soon as it accepts connections.
+/// Starts a server and returns as soon as it accepts connections. `origin` is where its configuration came from, and
+/// will again with a reload.
 ///
 /// # Errors
 /// [`StartError`], having undone everything.
-pub fn start(config: Config, signals: Signals) -> Result<Running, StartError> {
+pub fn start(config: Config, origin: Option<Origin>, signals: Signals) -> Result<Running, StartError> {
     let host = Host::check(&config)?;
     host.warnings.iter().for_each(|warning| warn!("{warning}"));
     let mut registry = Registry::new(host.cores.len());
     // The first configuration takes nothing away.
     let _ = registry.apply(&config, &resolve_all(&config)?, control::now());
-    let bound = Bound::all(&config, host.cores.len())?;
-    let Bound { listeners, addresses, socket_files } = bound;
+    let admin = config.admin.as_ref().map(bind_admin).transpose()?;
+    let service = signals.service_manager();
+    let mut inheritance = inheritance(service);
+    let succession = Succession::begin(config.handover.as_deref(), &mut inheritance);
+    let sockets = Sockets::bind(&config, host.cores.len(), &mut inheritance)?;
+    inheritance.give_back();
+    let Sockets { listeners, addresses, socket_files, heirlooms } = sockets;
 
     let config = Arc::new(config);
     let failed = |what| move |source| StartError::Thread { what, source };
@@ -101,15 +112,30 @@ pub fn start(config: Config, signals: Signals) -> Result<Running, StartError> {
     wait_for_start(&started, executors.len()).map_err(failed("a shard"))?;
 
     let (control_started, started) = sync_channel(1);
-    let setup =
-        control::Setup { config, registry, shards: senders, inbox, signals, started: control_started };
+    let setup = control::Setup {
+        config,
+        origin,
+        registry,
+        cores: host.cores.clone(),
+        shards: senders,
+        inbox,
+        admin,
+        signals,
+        heirlooms: heirlooms.clone(),
+        started: control_started,
+    };
     let control = thread::Builder::new().name("selat-control".to_owned()).spawn(|| control::run(setup));
     let control = control.map_err(failed("the control plane"))?;
     wait_for_start(&started, 1).map_err(failed("the control plane"))?;
+    let handover = succession.complete(&heirlooms, pass_on_by(orders.clone()));
     for address in &addresses {
         info!(%address, cores = ?host.cores, connections_max = host.connections_max, "listening");
     }
-    Ok(Running { addresses, socket_files, executors, control, orders })
+    service.ready(&format!(
+        "listening at {}",
+        addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    ));
+    Ok(Running { addresses, socket_files, executors, control, orders, _handover: handover })
 }
 
 /// Where every backend is.
@@ -118,31 +144,59 @@ fn resolve_all(config: &Config) -> Result<Addresses, Unresolved> {
     urls.map(|url| Ok((url.clone(), control::resolve(url)?))).collect()
 }
 
+fn bind_admin(admin: &config::Admin) -> Result<Admin, StartError> {
+    let token = admin.token.as_ref().map(|token| Token::new(token.expose())).transpose()?;
+    let admin = Admin::bind(&admin.address, token)?;
+    info!(address = %admin.address(), "admin interface");
+    Ok(admin)
+}
+
+/// What the service manager passes to this process, if the server is what it runs.
+fn inheritance(service: ServiceManager) -> Inheritance {
+    match service {
+        ServiceManager::Told => Inheritance::from_service_manager(),
+        ServiceManager::Untold => Inheritance::default(),
+    }
+}
+
+/// Orders the control plane to drain in favour of a successor; whether it will.
+fn pass_on_by(orders: Sender<ToControl>) -> impl FnMut(Successor) -> bool + Send + 'static {
+    move |Successor { pid, addresses }| {
+        orders.send(ToControl::Order(Order::HandOver { successor: pid, addresses })).is_ok()
+    }
+}
+
 /// The listening sockets of a configuration.
-struct Bound {
+struct Sockets {
     /// Those of each shard.
     listeners: Vec<Vec<(ListenId, OwnedFd)>>,
     addresses: Vec<ListenAddress>,
-    socket_files: Vec<SocketFile>,
+    socket_files: Vec<(ListenAddress, SocketFile)>,
+    /// What a successor may ask for. Whoever holds on to it keeps the sockets open.
+    heirlooms: Heirlooms,
 }
 
-impl Bound {
-    fn all(config: &Config, shards: usize) -> Result<Self, ListenError> {
-        let mut all = Self { listeners: Vec::new(), addresses: Vec::new(), socket_files: Vec::new() };
-        all.listeners.resize_with(shards, Vec::new);
+impl Sockets {
+    fn bind(config: &Config, shards: usize, inheritance: &mut Inheritance) -> Result<Self, StartError> {
+        let mut listeners: Vec<_> = (0..shards).map(|_| Vec::new()).collect();
+        let (mut addresses, mut socket_files, mut heirlooms) = (Vec::new(), Vec::new(), Vec::new());
         for (id, listen) in (0..).map(ListenId).zip(&config.listeners) {
-            let bound = listener::bind(&listen.address, shards)?;
+            let bound = listener::bind(Some(&listen.name), &listen.address, shards, inheritance)?;
             if bound.is_shared {
                 let address = &bound.address;
                 warn!(%address, "another program of this user listens here too; connections are spread over both");
             }
-            for (listeners, listener) in all.listeners.iter_mut().zip(bound.listeners) {
-                listeners.push((id, listener));
+            if config.handover.is_some() {
+                let failed = |source| StartError::Thread { what: "sharing the listeners", source };
+                heirlooms.push(bound.heirloom().map_err(failed)?);
             }
-            all.addresses.push(bound.address);
-            all.socket_files.extend(bound.socket_file);
+            for (all, these) in listeners.iter_mut().zip(bound.listeners) {
+                all.extend(these.into_iter().map(|socket| (id, socket)));
+            }
+            socket_files.extend(bound.socket_file.map(|file| (bound.address.clone(), file)));
+            addresses.push(bound.address);
         }
-        Ok(all)
+        Ok(Self { listeners, addresses, socket_files, heirlooms: Arc::new(heirlooms) })
     }
 }
 
@@ -186,7 +240,10 @@ impl Running {
         let panicked = || io::Error::other("it panicked; please report this");
         let outcome =
             self.control.join().unwrap_or_else(|_| Err(panicked())).map_err(ended("the control plane"))?;
-        self.socket_files.into_iter().for_each(SocketFile::remove);
+        let is_ours = |address: &ListenAddress| !outcome.passed_on.contains(address);
+        for (_, file) in self.socket_files.into_iter().filter(|(address, _)| is_ours(address)) {
+            file.remove();
+        }
         for executor in self.executors {
             executor.join().map_err(ended("a shard"))?;
         }

@@ -7,7 +7,7 @@ use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
 use crate::balance::{BackendId, ShardId, Snapshot, Ticket};
-use crate::config::Config;
+use crate::config::{Config, ListenAddress};
 use crate::guard::Limits;
 use crate::health::Outcome;
 use crate::routing::ListenId;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tracing::info;
 
 use super::registry::Registry;
-use crate::balance::BackendId;
+use crate::balance::{BackendId, ShardId};
 use crate::telemetry::{BackendCounters, Counters};
 use crate::wires::{End, Look, Report, SessionRecord};
 
@@ -90,11 +90,10 @@ impl Books {
         true
     }
 
-    pub(super) fn handle_ended(&mut self, report: Report, registry: &Registry) {
-        if let Some(shard) = self.shards.get_mut(report.shard.index()) {
+    pub(super) fn handle_ended(&mut self, shard: ShardId) {
+        if let Some(shard) = self.shards.get_mut(shard.index()) {
             shard.has_ended = true;
         }
-        self.handle_report(report, registry);
     }
 
     pub(super) fn look(&self, registry: &Registry) -> Look {

@@ -8,32 +8,38 @@ pub mod admin;
 mod books;
 mod errands;
 mod grants;
+mod overview;
+mod plane;
 mod probe;
 mod registry;
+mod reload;
 mod resolve;
 mod signals;
 mod watchdog;
 
+use std::future::pending;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
 use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc;
 use tokio::time::sleep_until;
-use tracing::{error, info, warn};
 
 pub use probe::probe;
 pub use registry::{Addresses, Registry};
+pub use reload::{Loaded, Origin};
 pub use resolve::{Difference, Unresolved, resolve, resolve_all};
 pub use signals::Signals;
 
-use crate::balance::{BackendId, ShardId, Ticket};
-use crate::config::{Config, Placement};
+use crate::balance::BackendId;
+use crate::config::{Config, ListenAddress};
+use crate::runtime::handover::Heirlooms;
 use crate::runtime::mailbox::{Mailbox, Sender};
-use crate::wires::{Ask, Drain, Look, Order, Report, Ruling, ToControl, ToShard};
-use books::Books;
-use grants::{Grants, Rulings};
+use crate::wires::{Look, ToControl, ToShard};
+use admin::{ASKS_MAX, Admin, Ask};
+use plane::Control;
 use probe::Probes;
 use registry::LineId;
 use resolve::Resolver;
@@ -45,12 +51,18 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 pub struct Setup {
     /// What to do.
     pub config: Arc<Config>,
+    /// Where that came from, to come from there again with a reload.
+    pub origin: Option<Origin>,
     /// The backends as the shards know them at the start.
     pub registry: Registry,
+    /// The core of each shard, by its number.
+    pub cores: Vec<usize>,
     /// To each shard, by its number.
     pub shards: Vec<Sender<ToShard>>,
     /// From all of them, and from the owner.
     pub inbox: Mailbox<ToControl>,
+    /// Where people and scrapers ask.
+    pub admin: Option<Admin>,
     /// Whether signals to the process are ours.
     pub signals: Signals,
     /// Held for a successor for as long as connections are accepted.
@@ -70,30 +82,6 @@ pub struct Outcome {
     pub passed_on: Vec<ListenAddress>,
 }
 
-/// Whether the server is going down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Serving,
-    Draining,
-}
-
-struct Control {
-    config: Arc<Config>,
-    registry: Registry,
-    grants: Grants,
-    shards: Vec<Sender<ToShard>>,
-    /// Connections of each shard, as last reported, and whether that has been passed on.
-    loads: Vec<u32>,
-    loads_changed: bool,
-    books: Books,
-    phase: Phase,
-    is_clean: bool,
-    service: ServiceManager,
-    watchdog: Option<Watchdog>,
-    heirlooms: Heirlooms,
-    passed_on: Vec<ListenAddress>,
-}
-
 /// Runs the control plane until every shard has ended.
 ///
 /// # Errors
@@ -110,21 +98,26 @@ pub fn run(setup: Setup) -> io::Result<Outcome> {
 ///
 /// # Cancel safety
 /// Not to be cancelled: it is the thread's only future.
-async fn serve(setup: Setup) -> io::Result<Outcome> {
-    let Setup { config, registry, shards, inbox, signals, started } = setup;
-    let mut signals = signals.listen()?;
+async fn serve(mut setup: Setup) -> io::Result<Outcome> {
+    let mut signals = setup.signals.listen()?;
     // The starter waits for it, unless it has given up.
-    let _ = started.send(());
-    drop(started);
+    let _ = setup.started.send(());
+    let (asks_sender, mut asks) = mpsc::channel(ASKS_MAX);
+    let admin = serve_admin(setup.admin.take(), asks_sender);
+    tokio::pin!(admin);
+    let (mut control, inbox) = Control::new(setup);
     let inbox = watch(inbox)?;
-    let mut control = Control::new(config, registry, shards);
     let mut outside = Outside { probes: Probes::new(), resolver: Resolver::new() };
-    while !control.books.have_all_ended() {
+    while !control.have_all_ended() {
         outside.plan(&mut control.registry);
-        let wake_at = control.wake_at(&outside);
+        let wake_at =
+            control.wake_at().into_iter().chain(outside.wake_at()).fold(now() + LOOK_EVERY, Instant::min);
         tokio::select! {
             bell = inbox.readable() => bell?.clear_ready(),
             signal = signals.next() => control.handle_signal(signal),
+            Some(ask) = asks.recv() => control.handle_admin(ask),
+            () = &mut admin => {}
+            finished = control.reloads.next() => control.handle_reload(finished),
             (backend, result) = outside.probes.next() => {
                 control.registry.handle_probe(backend, result.map(drop), now());
             }
@@ -137,11 +130,21 @@ async fn serve(setup: Setup) -> io::Result<Outcome> {
         }
         control.keep_time();
         control.publish();
-        control.watch();
     }
-    let look = control.look();
-    control.books.log_end(&look);
-    Ok(Outcome { look, is_clean: control.is_clean, passed_on: control.passed_on })
+    Ok(control.end())
+}
+
+/// Serves the admin interface, for ever; without one, waits as long.
+///
+/// # Cancel safety
+/// Dropping it closes every connection.
+async fn serve_admin(admin: Option<Admin>, asks: mpsc::Sender<Ask>) {
+    if let Some(admin) = admin
+        && let Err(error) = admin.serve(asks).await
+    {
+        tracing::error!(%error, "the admin interface has failed");
+    }
+    pending().await
 }
 
 /// What is asked outside of the process.
@@ -156,8 +159,11 @@ impl Outside {
         for (backend, at) in registry.take_replanned() {
             self.probes.plan(backend, at);
         }
-        for (line, url, every) in registry.lines() {
-            self.resolver.watch(line, url, every, now());
+        if registry.take_lines_changed() {
+            for (line, url, every) in registry.lines() {
+                self.resolver.watch(line, url, every, now());
+            }
+            self.resolver.retain(|line| registry.url(line).is_some());
         }
         self.probes.start_due(now(), |backend| registry.question(backend));
         self.resolver.start_due(now(), |line| registry.url(line));
@@ -180,165 +186,4 @@ fn watch(inbox: Mailbox<ToControl>) -> io::Result<AsyncFd<Mailbox<ToControl>>> {
 #[must_use]
 pub fn now() -> Instant {
     tokio::time::Instant::now().into_std()
-}
-
-impl Control {
-    fn new(config: Arc<Config>, registry: Registry, shards: Vec<Sender<ToShard>>) -> Self {
-        let mut grants = Grants::default();
-        // Nobody can be waiting yet.
-        let _ = grants.handle_config(&config);
-        let loads = vec![0; shards.len()];
-        let books = Books::new(shards.len());
-        let phase = Phase::Serving;
-        Self { config, registry, grants, shards, loads, loads_changed: false, books, phase, is_clean: true }
-    }
-
-    fn handle(&mut self, message: ToControl) {
-        match message {
-            ToControl::Dialled { backend, outcome } => self.registry.handle_outcome(backend, outcome, now()),
-            ToControl::Load { shard, connections, sessions } => {
-                self.registry.handle_sessions(shard, &sessions);
-                self.handle_load(shard, connections);
-            }
-            ToControl::Session(record) => {
-                let backend = record.backend.and_then(|id| self.registry.name(id));
-                books::log_record(&record, backend.as_deref());
-            }
-            ToControl::Ask(ticket, ask) => self.handle_ask(ticket, *ask),
-            ToControl::Release(release) => {
-                let ruling = self.grants.handle_release(release);
-                self.tell_rulings(ruling);
-            }
-            ToControl::Report(report) => {
-                self.books.handle_report(*report, &self.registry);
-            }
-            ToControl::Ended(report) => self.handle_ended(*report),
-            ToControl::Order(Order::Drain) => self.drain(),
-            ToControl::Order(Order::HandOver { successor, addresses }) => {
-                self.hand_over(successor, addresses)
-            }
-            ToControl::Order(Order::Cut) => self.cut(),
-            ToControl::Order(Order::Look(reply)) => {
-                self.books.answer_with_next_look(reply);
-                self.tell_all(|| ToShard::Report);
-            }
-        }
-    }
-
-    fn handle_ask(&mut self, ticket: Ticket, ask: Ask) {
-        let ruling = self.grants.handle_ask(ticket, ask, now());
-        self.tell_rulings(ruling.map(|ruling| (ticket, ruling)));
-    }
-
-    fn handle_load(&mut self, shard: ShardId, connections: u32) {
-        if let Some(load) = self.loads.get_mut(shard.index()) {
-            self.loads_changed |= *load != connections;
-            *load = connections;
-        }
-    }
-
-    fn handle_signal(&mut self, signal: signals::Signal) {
-        match signal {
-            signals::Signal::Terminate if self.phase == Phase::Serving => self.drain(),
-            signals::Signal::Terminate => self.cut(),
-            signals::Signal::Summarise => {
-                self.books.summarise_with_next_look();
-                self.tell_all(|| ToShard::Report);
-            }
-        }
-    }
-
-    fn handle_ended(&mut self, report: Report) {
-        if self.phase == Phase::Serving {
-            error!(shard = report.shard.0, "a shard ended unasked; the others drain, then selat ends");
-            self.is_clean = false;
-            self.drain();
-        }
-        self.books.handle_ended(report, &self.registry);
-    }
-
-    fn drain(&mut self) {
-        info!(window = ?self.config.timeouts.drain_window, "draining: each session gets a Close 1001; a second signal cuts at once");
-        self.service.stopping("draining: each session gets its Close");
-        self.begin_drain(Latecomers::Refused);
-    }
-
-    /// Drains in favour of a successor. To the service manager that is no stop: the service goes on, as its process.
-    fn hand_over(&mut self, successor: u32, addresses: Vec<ListenAddress>) {
-        self.passed_on = addresses;
-        self.service.main_pid(successor);
-        // It hears of the successor's health from now on, not of ours.
-        self.service = ServiceManager::Untold;
-        self.watchdog = None;
-        if self.phase == Phase::Serving {
-            info!(window = ?self.config.timeouts.drain_window, successor, "handed over; draining: each session gets a Close 1001; a signal cuts at once");
-            self.begin_drain(Latecomers::Served);
-        }
-    }
-
-    fn begin_drain(&mut self, latecomers: Latecomers) {
-        self.phase = Phase::Draining;
-        self.heirlooms = Heirlooms::default();
-        let window = self.config.timeouts.drain_window;
-        let deadline = now() + window + self.config.timeouts.close;
-        self.tell_all(|| ToShard::Drain(Drain { window, deadline }));
-    }
-
-    fn cut(&mut self) {
-        if self.phase == Phase::Serving {
-            self.service.stopping("cutting every session");
-        }
-        self.phase = Phase::Draining;
-        self.heirlooms = Heirlooms::default();
-        info!("cutting every session");
-        self.tell_all(|| ToShard::Cut);
-    }
-
-    fn keep_time(&mut self) {
-        if self.grants.deadline().is_some_and(|at| at <= now()) {
-            let rulings = self.grants.handle_time(now());
-            self.tell_rulings(rulings);
-        }
-    }
-
-    /// When something is due without anything being heard.
-    fn wake_at(&self, outside: &Outside) -> Instant {
-        let look_at = now() + LOOK_EVERY;
-        let due = [outside.wake_at(), self.registry.wake_at(), self.grants.deadline()];
-        due.into_iter().flatten().fold(look_at, Instant::min)
-    }
-
-    /// Tells the shards what has changed.
-    fn publish(&mut self) {
-        if let Some(snapshot) = self.registry.take_snapshot(now()) {
-            let rulings: Rulings = self.grants.handle_snapshot(&snapshot);
-            self.tell_all(|| ToShard::Snapshot(snapshot.clone()));
-            self.tell_rulings(rulings);
-        }
-        if self.config.placement == Placement::Balanced && std::mem::take(&mut self.loads_changed) {
-            let loads: Arc<[u32]> = self.loads.as_slice().into();
-            self.tell_all(|| ToShard::Loads(loads.clone()));
-        }
-    }
-
-    fn tell_rulings(&self, rulings: impl IntoIterator<Item = (Ticket, Ruling)>) {
-        for (ticket, ruling) in rulings {
-            self.tell(ticket.shard, ToShard::Ruling(ticket, ruling));
-        }
-    }
-
-    fn tell_all(&self, message: impl Fn() -> ToShard) {
-        (0..).map(ShardId).zip(&self.shards).for_each(|(shard, _)| self.tell(shard, message()));
-    }
-
-    fn tell(&self, shard: ShardId, message: ToShard) {
-        let is_told = self.shards.get(shard.index()).is_some_and(|sender| sender.send(message).is_ok());
-        if !is_told && !self.books.has_ended(shard.index()) {
-            warn!(shard = shard.0, "a shard does not take its orders");
-        }
-    }
-
-    fn look(&self) -> Look {
-        self.books.look(&self.registry)
-    }
 }

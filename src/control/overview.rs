@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use super::books::Books;
 use super::grants::Grants;
-use super::reload::Generation;
 use super::registry::{Backend, Pool, Registry};
+use super::reload::Generation;
 use crate::balance::BackendId;
 use crate::health;
 use crate::session::Why;
@@ -41,7 +41,9 @@ impl View<'_> {
             shards: self.shards(),
             routes: counters.routes.iter().map(|(name, route)| route_overview(name, route)).collect(),
             unrouted: refusals(&counters.refused),
-            pools: pools.map(|(at, pool)| pool_overview(pool, self.grants.waiting(at), &backends, now)).collect(),
+            pools: pools
+                .map(|(at, pool)| pool_overview(pool, self.grants.waiting(at), &backends, now))
+                .collect(),
             histograms: histograms(&counters),
             log_lines_dropped: counters.lines_dropped,
         }
@@ -110,9 +112,10 @@ fn pool_overview(
     now: Instant,
 ) -> PoolOverview {
     let unknown = BackendCounters::default();
-    let backends = pool.backends.iter().map(|backend| {
-        backend_overview(pool, backend, counters.get(&backend.id).unwrap_or(&unknown), now)
-    });
+    let backends = pool
+        .backends
+        .iter()
+        .map(|backend| backend_overview(pool, backend, counters.get(&backend.id).unwrap_or(&unknown), now));
     PoolOverview {
         name: pool.settings.name.to_string(),
         policy: pool.settings.policy.to_string(),
@@ -149,7 +152,9 @@ fn backend_overview(
         sessions_now: counters.sessions.now,
         sessions_total: counters.sessions.total,
         traffic: traffic(&counters.sessions),
-        dials: dials.map(|(outcome, count)| Dials { outcome: (*outcome).to_owned(), count: *count }).collect(),
+        dials: dials
+            .map(|(outcome, count)| Dials { outcome: (*outcome).to_owned(), count: *count })
+            .collect(),
     }
 }
 
@@ -172,7 +177,7 @@ fn histograms(counters: &Counters) -> Histograms {
     };
     let sizes = &counters.message_size;
     Histograms {
-        message_bytes: HistogramView::from_cumulative(sizes.buckets(), sizes.sum_bytes()),
+        message_bytes: HistogramView::from_cumulative(sizes.buckets(), sizes.sum()),
         relay_seconds: times(&counters.relay_latency),
         ping_rtt_seconds: Sides {
             client: times(&counters.ping_rtt.client),

@@ -34,6 +34,8 @@ pub struct Registry {
     is_stale: bool,
     /// When a weight changes by itself next, in a slow start.
     weights_change_at: Option<Instant>,
+    /// Whether the lines are others than when they were last looked at.
+    lines_changed: bool,
     /// Backends whose probe may be wanted at another time than before.
     replanned: Vec<BackendId>,
 }
@@ -78,6 +80,7 @@ impl Registry {
             epoch: Epoch(0),
             is_stale: true,
             weights_change_at: None,
+            lines_changed: false,
             replanned: Vec::new(),
         }
     }
@@ -98,7 +101,13 @@ impl Registry {
         }
         gone.extend(former.iter().flat_map(|pool| pool.backends.iter().map(|backend| backend.id)));
         self.find_places();
+        self.lines_changed = true;
         gone
+    }
+
+    /// Whether there are other lines than the last time this was asked.
+    pub(super) fn take_lines_changed(&mut self) -> bool {
+        std::mem::take(&mut self.lines_changed)
     }
 
     /// How many backends new sessions may be placed on.
@@ -214,7 +223,8 @@ impl Registry {
     /// Every backend, as `pool/url`.
     pub(super) fn names(&self) -> Vec<String> {
         let name = |pool: &Pool, backend: &Backend| format!("{}/{}", pool.settings.name, backend.name());
-        let names = self.pools.iter().flat_map(|pool| pool.backends.iter().map(move |backend| name(pool, backend)));
+        let names =
+            self.pools.iter().flat_map(|pool| pool.backends.iter().map(move |backend| name(pool, backend)));
         names.collect()
     }
 

@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::oneshot;
@@ -20,11 +19,13 @@ const LOOK_AT_FILES_EVERY: Duration = Duration::from_secs(2);
 /// How long all new names together may take to be resolved.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Where a configuration comes from, again and again.
-pub struct Source {
+/// Where a configuration came from, and will come from again.
+pub struct Origin {
     /// As the user named it.
     pub file: String,
-    /// Reads it, and says which files it names beside; or every mistake in it, a line each.
+    /// The files that it named when it was read.
+    pub files: Vec<PathBuf>,
+    /// Reads it again; or says every mistake in it, a line each.
     pub load: Box<dyn Fn() -> Result<Loaded, String> + Send>,
 }
 
@@ -60,10 +61,10 @@ impl Generation {
         }
     }
 
-    pub(super) fn handle_applied(&mut self, now: Instant) -> u64 {
+    pub(super) fn handle_applied(&mut self, changes: Vec<String>, now: Instant) -> ReloadReport {
         self.number += 1;
         self.last = Some((now, None));
-        self.number
+        ReloadReport { generation: self.number, changes }
     }
 
     pub(super) fn handle_failed(&mut self, error: String, now: Instant) {
@@ -76,7 +77,7 @@ pub(super) type Reply = oneshot::Sender<Result<ReloadReport, String>>;
 
 /// The reload under way, of which there is one at most: the names that are new are being resolved.
 pub(super) struct Reloads {
-    source: Option<Source>,
+    origin: Option<Origin>,
     pending: Option<Pending>,
     watched: Watched,
 }
@@ -94,8 +95,9 @@ pub(super) struct Finished {
 }
 
 impl Reloads {
-    pub(super) fn new(source: Option<Source>, files: &[PathBuf], now: Instant) -> Self {
-        Self { source, pending: None, watched: Watched::new(files, now) }
+    pub(super) fn new(origin: Option<Origin>, now: Instant) -> Self {
+        let files = origin.as_ref().map_or(&[][..], |origin| &origin.files);
+        Self { watched: Watched::new(files, now), origin, pending: None }
     }
 
     /// Reads the file, and begins to resolve what is new in it. Says at once what is wrong with it.
@@ -103,14 +105,16 @@ impl Reloads {
     /// # Errors
     /// For people; nothing has begun.
     pub(super) fn begin(&mut self, current: &Config) -> Result<(), String> {
-        let Some(source) = &self.source else {
-            return Err("this selat was started without a configuration file; start it with `selat run -c FILE`"
-                .to_owned());
+        let Some(origin) = &self.origin else {
+            return Err(
+                "this selat was started without a configuration file; start it with `selat run -c FILE`"
+                    .to_owned(),
+            );
         };
         if self.pending.is_some() {
             return Err("a reload is under way; try again when it is done".to_owned());
         }
-        let loaded = (source.load)()?;
+        let loaded = (origin.load)()?;
         check_unchangeable(current, &loaded.config)?;
         let known: HashSet<_> = urls(current).collect();
         let new: Vec<_> = urls(&loaded.config).filter(|url| !known.contains(url)).cloned().collect();
@@ -120,9 +124,9 @@ impl Reloads {
     }
 
     /// Has somebody told what comes of the reload under way.
-    pub(super) fn tell(&mut self, reply: Reply) {
+    pub(super) fn tell(&mut self, reply: Option<Reply>) {
         if let Some(pending) = &mut self.pending {
-            pending.replies.push(reply);
+            pending.replies.extend(reply);
         }
     }
 
@@ -133,7 +137,8 @@ impl Reloads {
     pub(super) async fn next(&mut self) -> Finished {
         let Some(pending) = &mut self.pending else { return std::future::pending().await };
         let resolved = (&mut pending.resolving).await;
-        let resolved = resolved.unwrap_or_else(|_| Err("resolving the backends failed; try again".to_owned()));
+        let resolved =
+            resolved.unwrap_or_else(|_| Err("resolving the backends failed; try again".to_owned()));
         let Some(Pending { loaded, replies, .. }) = self.pending.take() else {
             return std::future::pending().await;
         };
@@ -211,19 +216,22 @@ fn check_unchangeable(current: &Config, new: &Config) -> Result<(), String> {
         (current.limits != new.limits, "max_connections"),
         (current.admin != new.admin, "[admin]"),
     ];
-    let changed: Vec<_> = changes.into_iter().filter_map(|(has_changed, what)| has_changed.then_some(what)).collect();
+    let changed: Vec<_> =
+        changes.into_iter().filter_map(|(has_changed, what)| has_changed.then_some(what)).collect();
     if changed.is_empty() {
         return Ok(());
     }
-    Err(format!("{} cannot change while selat runs: start it anew (scripts/upgrade loses no connection)", changed.join(", ")))
+    Err(format!(
+        "{} cannot change while selat runs: start it anew (scripts/upgrade loses no connection)",
+        changed.join(", ")
+    ))
 }
 
 /// What differs between two configurations, a line each.
 pub(super) fn changes(former: &Config, config: &Config) -> Vec<String> {
     let mut changes = Vec::new();
-    let named = |name: &Arc<str>, others: &mut dyn Iterator<Item = &Arc<str>>| others.any(|other| other == name);
     for pool in &former.pools {
-        if !named(&pool.name, &mut config.pools.iter().map(|pool| &pool.name)) {
+        if !config.pools.iter().any(|other| other.name == pool.name) {
             changes.push(format!("pool {}: removed", pool.name));
         }
     }
@@ -232,7 +240,9 @@ pub(super) fn changes(former: &Config, config: &Config) -> Vec<String> {
             None => changes.push(format!("pool {}: added", pool.name)),
             Some(former) if former == pool => {}
             Some(former) => {
-                let has = |pool: &crate::config::Pool, url: &BackendUrl| pool.backends.iter().any(|b| b.url == *url);
+                let has = |pool: &crate::config::Pool, url: &BackendUrl| {
+                    pool.backends.iter().any(|b| b.url == *url)
+                };
                 let gone = former.backends.iter().map(|b| &b.url).filter(|url| !has(pool, url));
                 let new = pool.backends.iter().map(|b| &b.url).filter(|url| !has(former, url));
                 changes.push(format!("pool {}: changed", pool.name));
@@ -242,7 +252,7 @@ pub(super) fn changes(former: &Config, config: &Config) -> Vec<String> {
         }
     }
     for route in &former.routes {
-        if !named(&route.name, &mut config.routes.iter().map(|route| &route.name)) {
+        if !config.routes.iter().any(|other| other.name == route.name) {
             changes.push(format!("route {}: removed", route.name));
         }
     }

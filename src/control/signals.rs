@@ -1,4 +1,4 @@
-//! SIGTERM, SIGINT and SIGUSR1.
+//! SIGTERM, SIGINT, SIGHUP and SIGUSR1.
 
 use std::future::pending;
 use std::io;
@@ -21,6 +21,8 @@ pub enum Signals {
 pub(super) enum Signal {
     /// SIGTERM or SIGINT.
     Terminate,
+    /// SIGHUP.
+    Reload,
     /// SIGUSR1.
     Summarise,
 }
@@ -30,6 +32,7 @@ pub(super) struct Listening(Option<Streams>);
 struct Streams {
     terminate: Stream,
     interrupt: Stream,
+    hang_up: Stream,
     user: Stream,
 }
 
@@ -50,6 +53,7 @@ impl Signals {
         Ok(Listening(Some(Streams {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
             user: signal(SignalKind::user_defined1())?,
         })))
     }
@@ -65,6 +69,7 @@ impl Listening {
         tokio::select! {
             _ = streams.terminate.recv() => Signal::Terminate,
             _ = streams.interrupt.recv() => Signal::Terminate,
+            _ = streams.hang_up.recv() => Signal::Reload,
             _ = streams.user.recv() => Signal::Summarise,
         }
     }

@@ -102,16 +102,32 @@ impl Bound {
 ///
 /// # Errors
 /// [`ListenError`] with its remedy.
-pub fn bind(address: &ListenAddress, count: usize) -> Result<Bound, ListenError> {
-    bind_for(address, count, Reach::Umask)
+pub fn bind(
+    name: Option<&str>,
+    address: &ListenAddress,
+    count: usize,
+    inheritance: &mut Inheritance,
+) -> Result<Bound, ListenError> {
+    let address = effective(address);
+    let bound = match (inheritance.take(name, &address), &address) {
+        (Some(inherited), _) => adopt(inherited, count),
+        (None, ListenAddress::Tcp(address)) => bind_tcp(*address, count),
+        (None, ListenAddress::Unix(path)) => bind_unix(path, count, Reach::Umask),
+    };
+    explain(bound, address)
 }
 
-/// Binds one listener to `address`; if that is a Unix socket, only this user may connect.
+/// One new listener at `address`; if that is a Unix socket, only this user may connect.
 ///
 /// # Errors
 /// [`ListenError`] with its remedy.
 pub fn bind_private(address: &ListenAddress) -> Result<Bound, ListenError> {
-    bind_for(address, 1, Reach::Owner)
+    let address = effective(address);
+    let bound = match &address {
+        ListenAddress::Tcp(address) => bind_tcp(*address, 1),
+        ListenAddress::Unix(path) => bind_unix(path, 1, Reach::Owner),
+    };
+    explain(bound, address)
 }
 
 /// Who may connect to a Unix socket.
@@ -123,11 +139,7 @@ enum Reach {
     Owner,
 }
 
-fn bind_for(address: &ListenAddress, count: usize, reach: Reach) -> Result<Bound, ListenError> {
-    let bound = match address {
-        ListenAddress::Tcp(address) => bind_tcp(*address, count),
-        ListenAddress::Unix(path) => bind_unix(path, count, reach),
-    };
+fn explain(bound: io::Result<Bound>, address: ListenAddress) -> Result<Bound, ListenError> {
     bound.map_err(|source| {
         if source.kind() == io::ErrorKind::AddrInUse {
             ListenError::InUse { address }

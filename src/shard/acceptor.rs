@@ -15,7 +15,7 @@ use super::{Shard, refuse};
 use crate::balance::ShardId;
 use crate::protocol::handshake::Refusal;
 use crate::routing::ListenId;
-use crate::runtime::listener::{Accepted, Listener};
+use crate::runtime::listener::{Accepted, BACKLOG, Listener};
 use crate::runtime::mailbox::Sender;
 use crate::runtime::send_farewell;
 use crate::wires::{Arrival, ToShard};
@@ -34,37 +34,20 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
 /// # Cancel safety
 /// Dropped only when the shard ends.
 pub(super) async fn run(shard: Rc<Shard>, id: ListenId, listener: OwnedFd) {
-    let _accepting = Accepting::begin(&shard);
+    let _end = End(shard.clone());
     let Ok(listener) = Listener::register(&shard.driver, listener) else { return };
     let mut reserve = Reserve::new();
-    loop {
-        match accept_batch(&shard, id, &listener) {
-            Batch::Full => turn(&shard).await,
-            Batch::QueueEmpty if shard.is_draining() => break,
-            Batch::QueueEmpty => wait(&shard, &listener).await,
-            Batch::Exhausted => {
-                shard.count(|counters| counters.accept_failures += 1);
-                reserve.spend(&listener);
-                pause(&shard).await;
-            }
+    while !shard.is_draining() {
+        if accept_some(&shard, id, &listener, &mut reserve).await {
+            wait(&shard, &listener).await;
         }
     }
-}
-
-/// One of a shard's acceptors, as long as it lives.
-struct Accepting(Rc<Shard>);
-
-impl Accepting {
-    fn begin(shard: &Rc<Shard>) -> Self {
-        shard.acceptors.set(shard.acceptors.get() + 1);
-        Self(shard.clone())
-    }
-}
-
-impl Drop for Accepting {
-    fn drop(&mut self) {
-        self.0.acceptors.set(self.0.acceptors.get().saturating_sub(1));
-        self.0.stop_if_done();
+    // Whoever else has this socket hears of all that comes from here on, but not of what came before: that is ours.
+    listener.retire();
+    for _ in 0..QUEUE_BATCHES_MAX {
+        if accept_some(&shard, id, &listener, &mut reserve).await {
+            break;
+        }
     }
 }
 
@@ -82,8 +65,8 @@ impl Drop for End {
 ///
 /// # Cancel safety
 /// Safe.
-async fn accept_some(shard: &Rc<Shard>, listener: &Listener, reserve: &mut Reserve) -> bool {
-    match accept_batch(shard, listener) {
+async fn accept_some(shard: &Rc<Shard>, id: ListenId, listener: &Listener, reserve: &mut Reserve) -> bool {
+    match accept_batch(shard, id, listener) {
         Batch::Full => turn(shard).await,
         Batch::QueueEmpty => return true,
         Batch::Exhausted => {
@@ -117,7 +100,10 @@ fn accept_batch(shard: &Rc<Shard>, id: ListenId, listener: &Listener) -> Batch {
 fn take(shard: &Rc<Shard>, arrival: Arrival) {
     shard.count(|counters| counters.accepted += 1);
     let own = shard.connections.get();
-    match shard.neighbours.hand_over(arrival, shard.id, own) {
+    // One that drains may end with what it has been given.
+    let kept =
+        if shard.is_draining() { Some(arrival) } else { shard.neighbours.hand_over(arrival, shard.id, own) };
+    match kept {
         Some(arrival) => start(shard, arrival),
         None => shard.count(|counters| counters.handed_over += 1),
     }
@@ -234,13 +220,14 @@ mod tests {
 
     use super::*;
     use crate::runtime::Driver;
+    use crate::session::Settings;
     use crate::shard::pump::tests::shard;
     use crate::wires::{Drain, Latecomers};
 
     #[test]
     fn a_drain_takes_what_waits_in_the_queue_and_leaves_the_rest_to_those_who_share_it() {
         let driver = Driver::new().unwrap();
-        let shard = shard(&driver);
+        let shard = shard(&driver, Settings::default());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
@@ -249,9 +236,9 @@ mod tests {
         let drain = Drain { window: Duration::ZERO, deadline, latecomers: Latecomers::Refused };
         shard.drain.set(Some(drain));
         shard.acceptors.set(1);
-        driver.spawn(run(shard.clone(), listener.try_clone().unwrap().into()));
+        driver.spawn(run(shard.clone(), ListenId(0), listener.try_clone().unwrap().into()));
         driver.run();
-        assert_eq!((shard.counters.borrow().accepted, shard.acceptors.get()), (1, 0));
+        assert_eq!((shard.report().counters.accepted, shard.acceptors.get()), (1, 0));
         let mut answer = Vec::new();
         waiting.read_to_end(&mut answer).unwrap();
         assert!(answer.starts_with(b"HTTP/1.1 503"));

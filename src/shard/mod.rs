@@ -38,7 +38,7 @@ use crate::routing::ListenId;
 use crate::runtime::mailbox::{Mailbox, Sender};
 use crate::runtime::{Driver, Socket, Stop};
 use crate::session::Random;
-use crate::wires::{Drain, ToControl, ToShard};
+use crate::wires::{Drain, Latecomers, ToControl, ToShard};
 use acceptor::Neighbours;
 use books::Books;
 use permit::Desk;
@@ -91,7 +91,7 @@ struct Shard {
     desk: Desk,
     connections_max: u32,
     /// Listening sockets that are still accepted from.
-    acceptors: Cell<u32>,
+    acceptors: Cell<usize>,
     /// Accepted connections that are still open.
     connections: Cell<u32>,
     /// Refused connections beyond the limit that are being told so.
@@ -115,6 +115,7 @@ pub fn run(setup: Setup) -> io::Result<()> {
     // Whatever ends this thread, the control plane must hear of it.
     let _farewell = Farewell(shard.clone());
     driver.spawn(orders::run(shard.clone(), mailbox));
+    shard.acceptors.set(listeners.len());
     for (id, listener) in listeners {
         driver.spawn(acceptor::run(shard.clone(), id, listener));
     }
@@ -172,8 +173,13 @@ impl Shard {
         self.drain.get().is_some()
     }
 
-    /// Ends a shard that drains, once it accepts no more and its last connection has closed.
-    fn stop_if_done(&self) {
+    /// Whether clients that have yet to finish their request are sent away.
+    fn refuses_latecomers(&self) -> bool {
+        self.drain.get().is_some_and(|drain| drain.latecomers == Latecomers::Refused)
+    }
+
+    /// Ends the shard if it drains, accepts nobody any more and has nobody left.
+    fn stop_if_drained(&self) {
         if self.is_draining() && self.acceptors.get() == 0 && self.connections.get() == 0 {
             self.driver.stop();
         }

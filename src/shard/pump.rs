@@ -316,7 +316,7 @@ pub(super) mod tests {
     use crate::session::{Excess, Ping, Pings, Rate, RateLimit, Settings};
     use crate::shard::Place;
 
-    fn shard(driver: &Driver, settings: Settings) -> Rc<Shard> {
+    pub(in crate::shard) fn shard(driver: &Driver, settings: Settings) -> Rc<Shard> {
         let address = ListenAddress::Tcp(([127, 0, 0, 1], 0).into());
         let mut route = Route::new("all", Target::Pool(PoolId(0)));
         route.session = settings;

@@ -58,6 +58,6 @@ impl Drop for Slot {
         let connections = self.0.connections.get().saturating_sub(1);
         self.0.connections.set(connections);
         self.0.has_changed.set(true);
-        self.0.stop_if_done();
+        self.0.stop_if_drained();
     }
 }

@@ -126,6 +126,13 @@ impl SizeHistogram {
         self.buckets.cumulative(&SIZE_BOUNDS_BYTES)
     }
 
+    /// All samples added up, in bytes, as exactly as a float can tell.
+    #[must_use]
+    pub fn sum(&self) -> f64 {
+        // The standard library's only way from 64 bits to a float that cannot be mistaken for another cast.
+        Duration::from_secs(self.sum_bytes()).as_secs_f64()
+    }
+
     /// All samples added up, in bytes.
     #[must_use]
     pub fn sum_bytes(&self) -> u64 {

@@ -56,8 +56,8 @@ impl Admin {
     /// # Errors
     /// [`ListenError`] with its remedy.
     pub fn bind(address: &ListenAddress, token: Option<Token>) -> Result<Self, ListenError> {
-        let Bound { listeners, address, is_shared, socket_file } = bind_private(address)?;
-        let Some(listener) = listeners.into_iter().next() else {
+        let Bound { listeners, address, is_shared, socket_file, .. } = bind_private(address)?;
+        let Some(listener) = listeners.into_iter().flatten().next() else {
             let source = io::Error::other("no listener was made");
             return Err(ListenError::Io { address, source });
         };
