@@ -2,20 +2,30 @@
 
 use std::process::ExitCode;
 
+mod check;
 mod cli;
 mod logging;
 
-use cli::Invocation;
+use cli::{Invocation, Proxy};
 
 /// Exit code for what the user can put right: flags, addresses, limits of the host.
 const EXIT_CANNOT_START: u8 = 2;
 
 fn main() -> ExitCode {
-    let invocation = cli::parse();
-    let _flushed_at_exit = invocation.logging().map(logging::start);
+    let invocation = match cli::parse() {
+        Ok(invocation) => invocation,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(EXIT_CANNOT_START);
+        }
+    };
     let result = match invocation {
-        Invocation::Proxy { config, .. } => selat::server::run(config).map(|outcome| outcome.is_clean),
-        Invocation::Demo { settings, .. } => selat::demo::run(settings),
+        Invocation::Check { file } => Ok(check::check(&file)),
+        Invocation::Proxy(proxy) => run(*proxy),
+        Invocation::Demo { settings, logging } => {
+            let _flushed_at_exit = logging::start(logging);
+            selat::demo::run(settings)
+        }
         Invocation::Ops(errand) => return perform(errand),
     };
     match result {
@@ -26,6 +36,13 @@ fn main() -> ExitCode {
             ExitCode::from(EXIT_CANNOT_START)
         }
     }
+}
+
+fn run(proxy: Proxy) -> Result<bool, selat::server::StartError> {
+    let Proxy { config, origin, warnings, logging } = proxy;
+    let _flushed_at_exit = logging::start(logging);
+    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    selat::server::run(config, origin).map(|outcome| outcome.is_clean)
 }
 
 /// Asks a running selat; that it does not answer, or will not, is a failure and no mistake.

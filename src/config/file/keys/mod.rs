@@ -3,6 +3,7 @@
 mod pool;
 mod process;
 mod route;
+mod session;
 
 use pool::POOL;
 pub(super) use process::FILE;
@@ -117,7 +118,7 @@ impl Kind {
         match self {
             Self::Text => "text in quotes".to_owned(),
             Self::Form(what, _) => what.to_owned(),
-            Self::Word(_) => "one of the words allowed here".to_owned(),
+            Self::Word(_) => "one of these words".to_owned(),
             Self::Duration => "a duration".to_owned(),
             Self::Size => "a size".to_owned(),
             Self::Rate => "a rate".to_owned(),
