@@ -4,13 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use selat::balance::Policy;
 use selat::config::{
-    Backend, BackendUrl, Config, Cores, Limits, ListenAddress, Pool, PoolId, Route, Target, Timeouts,
-    parse_bytes, parse_duration,
+    self, BackendUrl, Config, Cores, ListenAddress, Log, Mistake, Parsed, escape, parse_bytes, parse_duration,
 };
+use selat::demo;
+use selat::load::{LoadError, Machine, load};
 use selat::ops::Errand;
-use selat::{demo, session};
+use toml_writer::ToTomlValue;
 use tracing::level_filters::LevelFilter;
 
 use crate::logging::{LogFormat, Logging};
@@ -19,31 +19,49 @@ mod ops;
 
 /// What the user asked for.
 pub(crate) enum Invocation {
-    Proxy { config: Config, logging: Logging },
-    Demo { settings: demo::Settings, logging: Logging },
+    /// `warnings`: what is odd about the configuration.
+    Proxy {
+        config: Config,
+        warnings: Vec<Mistake>,
+        logging: Logging,
+    },
+    Check {
+        file: PathBuf,
+    },
+    Demo {
+        settings: demo::Settings,
+        logging: Logging,
+    },
     Ops(Errand),
 }
 
-impl Invocation {
-    /// `None` for what says everything itself.
-    pub(crate) fn logging(&self) -> Option<Logging> {
-        match self {
-            Self::Proxy { logging, .. } | Self::Demo { logging, .. } => Some(*logging),
-            Self::Ops(_) => None,
+/// Reads the command line, and the file that it names; prints and exits where that is all there is to do.
+///
+/// # Errors
+/// The configuration is wrong.
+pub(crate) fn parse() -> Result<Invocation, LoadError> {
+    let Cli { command, proxy } = Cli::parse();
+    match command {
+        Some(Command::Demo(demo)) => {
+            let logging = demo.log.logging(LogFormat::Text, LogLevel::Warn);
+            Ok(Invocation::Demo { settings: demo.settings(), logging })
+        }
+        Some(Command::Check { file }) => Ok(Invocation::Check { file }),
+        Some(Command::Ops(command)) => Ok(Invocation::Ops(command.errand())),
+        Some(Command::Run { file, log }) => load(&file).map(|parsed| proxy_of(parsed, log)),
+        None => {
+            let parsed = config::parse(&proxy.toml(), "command line", &Machine);
+            parsed.map(|parsed| proxy_of(parsed, proxy.log)).map_err(LoadError::Wrong)
         }
     }
 }
 
-/// Reads the command line; prints and exits where that is all there is to do.
-pub(crate) fn parse() -> Invocation {
-    let Cli { command, proxy } = Cli::parse();
-    match command {
-        Some(Command::Demo(demo)) => {
-            Invocation::Demo { settings: demo.settings(), logging: demo.log.logging(LogLevel::Warn) }
-        }
-        Some(Command::Ops(command)) => Invocation::Ops(command.errand()),
-        None => Invocation::Proxy { logging: proxy.log.logging(LogLevel::Info), config: proxy.config() },
-    }
+/// A configuration, to be run; the flags outdo what it says about logs.
+fn proxy_of(parsed: Parsed, log: LogArgs) -> Invocation {
+    let Parsed { config, warnings, .. } = parsed;
+    let Log { format, level, .. } = config.log;
+    let logging = log.logging(format.into(), level.into());
+    Invocation::Proxy { config, warnings, logging }
 }
 
 /// A WebSocket proxy that runs on every core.
@@ -55,7 +73,8 @@ pub(crate) fn parse() -> Invocation {
     version,
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
-    after_help = "Example:\n  selat :8765 ws://127.0.0.1:9001 ws://127.0.0.1:9002\n\n\
+    after_help = "Examples:\n  selat :8765 ws://127.0.0.1:9001 ws://127.0.0.1:9002\n  \
+                  selat run -c selat.toml\n\n\
                   Signals: SIGTERM or SIGINT drains (a second one cuts at once), SIGUSR1 logs a summary."
 )]
 struct Cli {
@@ -67,6 +86,20 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Run what a configuration file says
+    Run {
+        /// The file, in TOML; docs/reference/configuration.md has every key
+        #[arg(short = 'c', long = "config", value_name = "FILE")]
+        file: PathBuf,
+        #[command(flatten)]
+        log: LogArgs,
+    },
+    /// Say all that is wrong with a configuration file, and show it with every default written out
+    Check {
+        /// The file
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
     /// Show it all on this machine: backends, proxy, clients and a failover, with nothing else needed
     Demo(DemoArgs),
     #[command(flatten)]
@@ -131,9 +164,9 @@ struct ProxyArgs {
 
 #[derive(Args, Clone, Copy)]
 struct LogArgs {
-    /// How log lines look
-    #[arg(long, value_enum, default_value = "text", value_name = "FORMAT")]
-    log_format: LogFormat,
+    /// How log lines look; text is the default
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
 
     /// What is logged: each level includes those before it; info, the default but for the demo, has a line a session
     #[arg(long, value_enum, value_name = "LEVEL")]
@@ -176,31 +209,33 @@ enum LogLevel {
 }
 
 impl ProxyArgs {
-    fn config(self) -> Config {
-        let listen = self.listen.expect("clap requires it where there is no subcommand");
-        let mut route = Route::new("default", Target::Pool(PoolId(0)));
-        route.session = session::Settings {
-            close: self.close_timeout,
-            idle: self.idle_timeout,
-            message_bytes_max: self.message_bytes_max.unwrap_or(route.session.message_bytes_max),
-            ..route.session
+    /// The file that says the same, so that there is one way to a configuration.
+    fn toml(&self) -> String {
+        let text = |text: &str| escape(text).to_toml_value();
+        let time = |time: Duration| text(&humantime::format_duration(time).to_string());
+        let listen = self.listen.as_ref().expect("clap requires it where there is no subcommand");
+        let backends: Vec<_> = self.backends.iter().map(|backend| text(&backend.to_string())).collect();
+        let balance = match self.balance {
+            Balance::RoundRobin => "round-robin",
+            Balance::LeastConnections => "least-connections",
         };
-        let mut pool = Pool::new("default", self.backends.into_iter().map(Backend::from).collect());
-        pool.connect = self.connect_timeout;
-        pool.policy = match self.balance {
-            Balance::RoundRobin => Policy::RoundRobin,
-            Balance::LeastConnections => Policy::LeastConnections,
-        };
-        Config {
-            cores: self.cores,
-            limits: Limits { connections_max: self.max_connections },
-            timeouts: Timeouts {
-                head: self.head_timeout,
-                close: self.close_timeout,
-                drain_window: self.drain_window,
-            },
-            ..Config::new(listen, vec![route], vec![pool])
-        }
+        let message = self.message_bytes_max.map(|bytes| format!("limits.message = \"{bytes}B\"\n"));
+        let connections = self.max_connections.map(|count| format!("max_connections = {count}\n"));
+        [
+            format!("[listen.public]\naddr = {}\n", text(&listen.to_string())),
+            "[route.default]\npool = \"default\"\n".to_owned(),
+            message.unwrap_or_default(),
+            format!("timeouts.idle = {}\n", time(self.idle_timeout)),
+            format!("timeouts.close = {}\n", time(self.close_timeout)),
+            format!("[pool.default]\nbackends = [{}]\n", backends.join(", ")),
+            format!("balance = {}\nconnect_timeout = {}\n", text(balance), time(self.connect_timeout)),
+            format!("[process]\ncores = {}\n", text(&self.cores.to_string())),
+            connections.unwrap_or_default(),
+            format!("drain_window = {}\n", time(self.drain_window)),
+            format!("timeouts.head = {}\n", time(self.head_timeout)),
+            format!("timeouts.close = {}\n", time(self.close_timeout)),
+        ]
+        .concat()
     }
 }
 
@@ -215,14 +250,27 @@ impl DemoArgs {
 }
 
 impl LogArgs {
-    fn logging(self, default: LogLevel) -> Logging {
-        let level = match self.log_level.unwrap_or(default) {
+    /// As the flags say, or else like this.
+    fn logging(self, format: LogFormat, level: LogLevel) -> Logging {
+        let level = match self.log_level.unwrap_or(level) {
             LogLevel::Error => LevelFilter::ERROR,
             LogLevel::Warn => LevelFilter::WARN,
             LogLevel::Info => LevelFilter::INFO,
             LogLevel::Debug => LevelFilter::DEBUG,
             LogLevel::Trace => LevelFilter::TRACE,
         };
-        Logging { format: self.log_format, level }
+        Logging { format: self.log_format.unwrap_or(format), level }
+    }
+}
+
+impl From<config::LogLevel> for LogLevel {
+    fn from(level: config::LogLevel) -> Self {
+        match level {
+            config::LogLevel::Error => Self::Error,
+            config::LogLevel::Warn => Self::Warn,
+            config::LogLevel::Info => Self::Info,
+            config::LogLevel::Debug => Self::Debug,
+            config::LogLevel::Trace => Self::Trace,
+        }
     }
 }

@@ -42,6 +42,8 @@ pub mod control;
 #[cfg(feature = "runtime")]
 pub mod demo;
 #[cfg(feature = "runtime")]
+pub mod load;
+#[cfg(feature = "runtime")]
 pub mod ops;
 #[cfg(feature = "runtime")]
 pub mod runtime;

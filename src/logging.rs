@@ -3,6 +3,7 @@
 use std::io;
 
 use clap::ValueEnum;
+use selat::config;
 use tracing::level_filters::LevelFilter;
 use tracing_appender::non_blocking::WorkerGuard;
 
@@ -13,6 +14,15 @@ pub(crate) enum LogFormat {
     Text,
     /// For machines: one JSON object a line.
     Json,
+}
+
+impl From<config::LogFormat> for LogFormat {
+    fn from(format: config::LogFormat) -> Self {
+        match format {
+            config::LogFormat::Text => Self::Text,
+            config::LogFormat::Json => Self::Json,
+        }
+    }
 }
 
 /// What is logged, and how.

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+mod check;
 mod cli;
 mod logging;
 
@@ -11,12 +12,25 @@ use cli::Invocation;
 const EXIT_CANNOT_START: u8 = 2;
 
 fn main() -> ExitCode {
-    let invocation = cli::parse();
-    let _flushed_at_exit = invocation.logging().map(logging::start);
+    let invocation = match cli::parse() {
+        Ok(invocation) => invocation,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(EXIT_CANNOT_START);
+        }
+    };
     let result = match invocation {
-        Invocation::Proxy { config, .. } => selat::server::run(config).map(|outcome| outcome.is_clean),
-        Invocation::Demo { settings, .. } => selat::demo::run(settings),
         Invocation::Ops(errand) => return perform(errand),
+        Invocation::Check { file } => Ok(check::check(&file)),
+        Invocation::Proxy { config, warnings, logging } => {
+            let _flushed_at_exit = logging::start(logging);
+            warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+            selat::server::run(config).map(|outcome| outcome.is_clean)
+        }
+        Invocation::Demo { settings, logging } => {
+            let _flushed_at_exit = logging::start(logging);
+            selat::demo::run(settings)
+        }
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,

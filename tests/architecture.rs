@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const LINES_MAX: usize = 600;
 
 /// Each room and the rooms it may import. A room is a folder or file right under `src`.
-const MAY_IMPORT: [(&str, &[&str]); 17] = [
+const MAY_IMPORT: [(&str, &[&str]); 18] = [
     ("balance", &[]),
     ("config", &["balance", "guard", "health", "protocol", "routing", "session"]),
     ("guard", &["protocol"]),
@@ -38,6 +38,7 @@ const MAY_IMPORT: [(&str, &[&str]); 17] = [
     ("control", &["balance", "config", "guard", "health", "runtime", "telemetry", "wires"]),
     ("server", &["balance", "config", "control", "routing", "runtime", "shard", "wires"]),
     ("demo", &["config", "control", "routing", "server", "wires"]),
+    ("load", &["config"]),
     ("ops", &["config", "control", "telemetry"]),
     ("lib", &[]),
     ("main", &[]),

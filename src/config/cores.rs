@@ -1,6 +1,7 @@
 //! Core lists: `all`, `0-3,6`.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::str::FromStr;
 
 /// The highest core number that can be asked for: the kernel's own limit on x86-64.
@@ -46,6 +47,17 @@ impl FromStr for Cores {
     }
 }
 
+impl fmt::Display for Cores {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("all"),
+            Self::List(cores) => {
+                f.write_str(&cores.iter().map(usize::to_string).collect::<Vec<_>>().join(","))
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,6 +66,13 @@ mod tests {
     fn reads_numbers_and_ranges() {
         assert_eq!("all".parse(), Ok(Cores::All));
         assert_eq!("0-3,6,2".parse(), Ok(Cores::List(BTreeSet::from([0, 1, 2, 3, 6]))));
+    }
+
+    #[test]
+    fn shows_what_it_reads() {
+        for text in ["all", "3", "0,2,4"] {
+            assert_eq!(text.parse::<Cores>().unwrap().to_string(), text);
+        }
     }
 
     #[test]

@@ -48,7 +48,7 @@ fn write_key(page: &mut String, key: &Key) {
         Default::Filled => "Without it: the defaults of its keys.".to_owned(),
     };
     page.push_str(&format!(
-        "\n### `{name}`\n\n*{}*, such as {}. {about}\n\n{default}\n",
+        "\n### `{name}`\n\n*{}*: {}. {about}\n\n{default}\n",
         capital(&kind.what()),
         code(*kind)
     ));

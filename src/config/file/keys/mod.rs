@@ -117,7 +117,7 @@ impl Kind {
         match self {
             Self::Text => "text in quotes".to_owned(),
             Self::Form(what, _) => what.to_owned(),
-            Self::Word(_) => "one of the words allowed here".to_owned(),
+            Self::Word(_) => "one of these words".to_owned(),
             Self::Duration => "a duration".to_owned(),
             Self::Size => "a size".to_owned(),
             Self::Rate => "a rate".to_owned(),
