@@ -29,11 +29,14 @@ pub(crate) fn check(file: &Path) -> bool {
 fn resolves(config: &Config) -> bool {
     let backends =
         config.pools.iter().flat_map(|pool| pool.backends.iter().map(move |backend| (pool, backend)));
-    let unresolved = backends.filter_map(|(pool, backend)| {
-        let error = control::resolve(&backend.url).err()?;
-        Some(eprintln!("[pool.{}]: {error}", pool.name))
-    });
-    unresolved.count() == 0
+    let mut all_do = true;
+    for (pool, backend) in backends {
+        if let Err(error) = control::resolve(&backend.url) {
+            eprintln!("[pool.{}]: {error}", pool.name);
+            all_do = false;
+        }
+    }
+    all_do
 }
 
 /// Whether the host allows what is asked for.

@@ -21,7 +21,7 @@ mod ops;
 pub(crate) enum Invocation {
     /// `warnings`: what is odd about the configuration.
     Proxy {
-        config: Config,
+        config: Box<Config>,
         warnings: Vec<Mistake>,
         logging: Logging,
     },
@@ -61,7 +61,7 @@ fn proxy_of(parsed: Parsed, log: LogArgs) -> Invocation {
     let Parsed { config, warnings, .. } = parsed;
     let Log { format, level, .. } = config.log;
     let logging = log.logging(format.into(), level.into());
-    Invocation::Proxy { config, warnings, logging }
+    Invocation::Proxy { config: Box::new(config), warnings, logging }
 }
 
 /// A WebSocket proxy that runs on every core.

@@ -24,8 +24,8 @@
 //! *Pure* rooms ([`balance`], [`config`], [`guard`], [`health`], [`protocol`], [`session`], [`telemetry`], [`wires`]) touch
 //! neither clock nor socket: time, randomness and bytes are arguments. They build without the `runtime` feature,
 //! which proves it. *Shells* (`runtime`, `shard`, `control`) touch the world and decide little. `server` puts them
-//! together; `demo` shows them at work, `ops` asks a running one how it is. `tests/architecture.rs` holds everybody
-//! to it; `docs/adr` says why.
+//! together; `load` reads a configuration from disk, `demo` shows them at work, `ops` asks a running one how it is.
+//! `tests/architecture.rs` holds everybody to it; `docs/adr` says why.
 
 pub mod balance;
 pub mod config;

@@ -25,7 +25,7 @@ fn main() -> ExitCode {
         Invocation::Proxy { config, warnings, logging } => {
             let _flushed_at_exit = logging::start(logging);
             warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-            selat::server::run(config).map(|outcome| outcome.is_clean)
+            selat::server::run(*config).map(|outcome| outcome.is_clean)
         }
         Invocation::Demo { settings, logging } => {
             let _flushed_at_exit = logging::start(logging);

@@ -3,6 +3,7 @@
 mod pool;
 mod process;
 mod route;
+mod session;
 
 use pool::POOL;
 pub(super) use process::FILE;

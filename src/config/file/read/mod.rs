@@ -71,18 +71,17 @@ pub(super) fn config(file: &Table<'_>) -> Option<Config> {
 
 /// What holds between sections that are right each by itself.
 pub(super) fn check(file: &Table<'_>, config: &Config) {
-    let mut addresses: HashMap<String, &str> = HashMap::new();
+    let mut addresses: HashMap<&ListenAddress, &str> = HashMap::new();
     for (Listen { name, address, .. }, named) in config.listeners.iter().zip(file.named("listen")) {
         // Each port 0 is a port of its own.
-        let is_chosen = matches!(address, ListenAddress::Tcp(address) if address.port() == 0);
-        match addresses.insert(address.to_string(), name) {
-            Some(other) if !is_chosen => {
-                named.table.wrong_key::<()>("addr", format!("[listen.{other}] has the same address"));
-            }
-            Some(_) | None => {}
+        if matches!(address, ListenAddress::Tcp(address) if address.port() == 0) {
+            continue;
+        }
+        if let Some(other) = addresses.insert(address, name) {
+            named.table.wrong_key::<()>("addr", format!("[listen.{other}] has the same address"));
         }
     }
-    let shared = config.admin.as_ref().and_then(|admin| addresses.get(&admin.address.to_string()));
+    let shared = config.admin.as_ref().and_then(|admin| addresses.get(&admin.address));
     if let Some(other) = shared {
         file.table("admin").wrong_key::<()>("addr", format!("[listen.{other}] has the same address"));
     }
