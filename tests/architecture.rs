@@ -38,6 +38,7 @@ const MAY_IMPORT: [(&str, &[&str]); 18] = [
     ("control", &["balance", "config", "guard", "health", "runtime", "telemetry", "wires"]),
     ("server", &["balance", "config", "control", "routing", "runtime", "shard", "wires"]),
     ("demo", &["config", "control", "routing", "server", "wires"]),
+    ("load", &["config"]),
     ("ops", &["config", "control", "telemetry"]),
     ("load", &["config"]),
     ("lib", &[]),
