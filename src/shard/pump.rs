@@ -406,7 +406,7 @@ pub(super) mod tests {
             let mut rest = Vec::new();
             // A reset or a FIN, as it comes.
             let _ = stream.read_to_end(&mut rest);
-            assert_eq!(rest, []);
+            assert_eq!(rest, [0_u8; 0]);
         };
         converse(&shard, client, |stream| {
             let mut close = [0; 27];
