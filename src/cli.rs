@@ -55,7 +55,7 @@ pub(crate) fn parse() -> Result<Invocation, LoadError> {
             Ok(proxy_of(parsed, Some(origin), log))
         }
         None => {
-            let parsed = config::parse(&proxy.toml(), "command line", &Machine);
+            let parsed = config::parse(&proxy.toml(), "", &Machine);
             parsed.map(|parsed| proxy_of(parsed, None, proxy.log)).map_err(LoadError::Wrong)
         }
     }

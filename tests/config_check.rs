@@ -91,6 +91,14 @@ fn every_mistake_is_told_with_file_and_line_and_the_exit_code_is_1() {
 }
 
 #[test]
+fn flags_are_held_to_the_same_rules_as_a_file() {
+    let backend = "ws://127.0.0.1:9001";
+    let (code, _, errors) = outcome(&["127.0.0.1:0", backend, backend]);
+    let told = "backends[1] in [pool.default]: this backend is in the pool already; for a larger share give it a weight\n";
+    assert_eq!((code, errors.as_str()), (Some(2), told));
+}
+
+#[test]
 fn a_file_that_is_not_there_is_told() {
     let (code, _, errors) = outcome(&["check", "/nowhere/selat.toml"]);
     assert_eq!(code, Some(1));

@@ -25,7 +25,7 @@ fn write_table(out: &mut String, section: &Section, path: &str, entries: Option<
         match (value.map_or_else(|| absent(key), |value| present(key, value)), key.default.comment()) {
             (Some(line), _) => out.push_str(&format!("{} = {line}\n", key.name)),
             // What is off is worth a line: the reader learns that it could be on.
-            (None, Some(comment)) if value.is_none() && !path.is_empty() => {
+            (None, Some(comment)) if value.is_none() => {
                 out.push_str(&format!("# {}: {comment}\n", key.name));
             }
             (None, _) => {}

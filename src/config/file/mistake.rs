@@ -8,7 +8,7 @@ use std::sync::Arc;
 /// Never has a value that came from the environment or from a secret's file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistake {
-    /// The file's name, as it was given.
+    /// The file's name, as it was given; empty for a text that nobody sees, and so without a place to show.
     pub file: Arc<str>,
     /// The line, from 1.
     pub line: u32,
@@ -19,7 +19,7 @@ pub struct Mistake {
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { file, line, what } = self;
-        write!(f, "{file}:{line}: {what}")
+        if file.is_empty() { f.write_str(what) } else { write!(f, "{file}:{line}: {what}") }
     }
 }
 

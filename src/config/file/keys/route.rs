@@ -40,13 +40,13 @@ pub(super) const ROUTE: Section = Section {
         Key {
             name: "pool",
             kind: Kind::Form("the name of a pool", "\"chat\""),
-            default: Nothing("there has to be a `respond`"),
+            default: Nothing("selat answers itself, see `respond`"),
             about: "The pool whose servers get the session.",
         },
         Key {
             name: "respond",
             kind: Kind::Either(&SCRIPT, &Kind::Table(&RESPOND)),
-            default: Nothing("there has to be a `pool`"),
+            default: Nothing("the servers of `pool` do"),
             about: "What selat answers itself: `echo` sends every message back, `ticker` a numbered message every \
                     second, `ticker:100ms` at another pace; a table is an HTTP response.",
         },
