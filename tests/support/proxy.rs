@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::log::Line;
+use super::path::Directory;
 use super::raw::Raw;
 use super::ws::{Client, connect};
 use super::{DEADLINE, Deadline, allowed_cores, loopback};
@@ -30,6 +32,8 @@ pub(crate) struct Proxy {
     unasked: Vec<Line>,
     /// All of them, for when a test fails.
     all: Vec<String>,
+    /// Where its configuration is, if that is a file.
+    configuration: Option<Directory>,
 }
 
 /// How a proxy ended.
@@ -61,6 +65,23 @@ impl Proxy {
         Self::spawn(command(&[&[listen], backends, flags, cores].concat()))
     }
 
+    /// Runs a configuration, whose listeners should stand on port 0 of a [`loopback`] address; unless it has a table
+    /// `process`, on one core.
+    pub(crate) fn from_toml(text: &str) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let directory = Directory::new(&format!("toml-{}", COUNT.fetch_add(1, Ordering::Relaxed)));
+        let core = allowed_cores().first().expect("one core").to_string();
+        let process = if text.contains("[process]") {
+            String::new()
+        } else {
+            format!("[process]\ncores = \"{core}\"\n")
+        };
+        std::fs::write(directory.file("selat.toml"), process + text).expect("the directory is ours");
+        let mut proxy = Self::spawn(command(&["run", "-c", &directory.argument("selat.toml")]));
+        proxy.configuration = Some(directory);
+        proxy
+    }
+
     /// Starts it this way; a test that does not get it to listen fails.
     pub(crate) fn spawn(mut command: Command) -> Self {
         command.args(["--log-format", "json"]).stdin(Stdio::null()).stderr(Stdio::piped());
@@ -68,10 +89,15 @@ impl Proxy {
         let errors = BufReader::new(child.stderr.take().expect("its errors are piped"));
         let (sender, output) = mpsc::channel();
         thread::spawn(move || errors.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        let (address, unasked, all) = (String::new(), Vec::new(), Vec::new());
-        let mut proxy = Self { child, address, output, unasked, all };
-        proxy.address = proxy.line("listening").get("address");
+        let (address, unasked, all, configuration) = (String::new(), Vec::new(), Vec::new(), None);
+        let mut proxy = Self { child, address, output, unasked, all, configuration };
+        proxy.address = proxy.next_address();
         proxy
+    }
+
+    /// The address of its next listener, in the order of the configuration; that of the first is in `address`.
+    pub(crate) fn next_address(&mut self) -> String {
+        self.line("listening").get("address")
     }
 
     /// A WebSocket connection to it.
@@ -113,6 +139,20 @@ impl Proxy {
     /// The line of a session that has ended.
     pub(crate) fn session(&mut self) -> Line {
         self.line("session ended")
+    }
+
+    /// The line of a request that came to no session: its status and the word for its reason.
+    pub(crate) fn refusal(&mut self) -> (u64, String) {
+        let line = self.line("request refused");
+        (line.number("status"), line.get("reason"))
+    }
+
+    /// That nothing it has logged so far, from its start on, has this in it.
+    pub(crate) fn expect_never_logged(&mut self, secret: &str) {
+        // A line that comes last: what was to be logged before it stands before it.
+        self.counters();
+        let traitor = self.all.iter().find(|line| line.contains(secret));
+        assert_eq!(traitor, None, "{secret} is nobody's business");
     }
 
     /// What it counts at this moment: a line a shard, and one for all of them.
