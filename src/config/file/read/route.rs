@@ -16,6 +16,7 @@ pub(super) fn route(named: &Named<'_>, known: &Known<'_>) -> Option<Route> {
         path: table.get("path", |item| item.form()),
     };
     let target = target(table, known);
+    target.iter().for_each(|target| check_use(table, target));
     let rewrite =
         table.table_if_any("rewrite").map_or_else(|| Some(PathRewrite::default()), |table| rewrite(&table));
     let request_headers = headers(table, "request_headers");
@@ -45,6 +46,42 @@ fn target(table: &Table<'_>, known: &Known<'_>) -> Option<Target> {
         (false, false) => {
             table.wrong("there is nothing to do with a request; write pool = \"NAME\" or respond = \"echo\"")
         }
+    }
+}
+
+/// That there is no key that the target has no use for: what it asks for would not be done.
+fn check_use(route: &Table<'_>, target: &Target) {
+    let (what, useless, useless_limits): (_, &[&str], &[&str]) = match target {
+        Target::Pool(_) => return,
+        Target::Echo | Target::Ticker { .. } => (
+            "selat itself, which answers here, does nothing with it",
+            &["rewrite", "request_headers", "ping"],
+            &["rate", "rate_burst", "bytes", "bytes_burst", "excess"],
+        ),
+        Target::Fixed(_) => (
+            "a fixed response is for everybody and as it stands",
+            &[
+                "rewrite",
+                "request_headers",
+                "response_headers",
+                "origins",
+                "origin_required",
+                "allow",
+                "deny",
+                "auth",
+                "limits",
+                "ping",
+                "timeouts",
+            ],
+            &[],
+        ),
+    };
+    for name in useless.iter().filter(|name| route.has(name)) {
+        route.wrong_key::<()>(name, format!("{what}; remove it"));
+    }
+    let limits = route.table("limits");
+    for name in useless_limits.iter().filter(|name| limits.has(name)) {
+        limits.wrong_key::<()>(name, format!("{what}; remove it"));
     }
 }
 
