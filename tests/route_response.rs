@@ -3,36 +3,12 @@
 
 mod support;
 
-use support::backend::Stage;
-use support::frames::{BINARY, TEXT, client_frame};
-use support::http::{Head, switching, upgrade_request, upgrade_request_to};
+use support::frames::{BINARY, client_frame};
+use support::gate::{Gate, Session};
+use support::http::{upgrade_request, upgrade_request_to};
 use support::loopback;
 use support::proxy::{Proxy, command, run_to_end};
 use support::raw::Raw;
-
-/// A proxy with one route, described by these lines, to this backend.
-fn proxy(route: &str, backend: &Stage) -> Proxy {
-    Proxy::from_toml(&format!(
-        "[listen.public]\naddr = \"{}:0\"\n[route.all]\npool = \"app\"\n{route}\n\
-         [pool.app]\nbackends = [\"{}/base/\"]\n",
-        loopback(),
-        backend.url()
-    ))
-}
-
-/// Opens a session: what the backend was asked, and what the client was answered.
-fn open(proxy: &Proxy, backend: &Stage, request: &[u8], answer: &[&str]) -> (Head, Head) {
-    let mut client = proxy.dial();
-    client.send(request);
-    let (mut server, asked) = backend.request();
-    server.send(&switching(answer));
-    let answered = client.head();
-    assert_eq!(answered.status(), 101);
-    // It works as a session.
-    client.send(&client_frame(TEXT, true, b"through"));
-    assert_eq!(server.frame().payload, b"through");
-    (asked, answered)
-}
 
 #[test]
 fn a_fixed_response_answers_any_request() {
@@ -110,25 +86,21 @@ fn a_rewritten_path_reaches_the_backend_with_its_query() {
         (
             "rewrite = { strip = \"/api\" }",
             &[
-                ("/api/room?id=/api/7", "/base/room?id=/api/7"),
-                ("/api", "/base/"),
-                ("/api/", "/base/"),
-                ("/apiary", "/base/apiary"),
-                ("/", "/base/"),
+                ("/api/room?id=/api/7", "/room?id=/api/7"),
+                ("/api", "/"),
+                ("/api/", "/"),
+                ("/apiary", "/apiary"),
+                ("/", "/"),
             ],
         ),
-        ("rewrite = { add = \"/v2\" }", &[("/room?x", "/base/v2/room?x"), ("/", "/base/v2/")]),
-        ("rewrite = { strip = \"/v1\", add = \"/v2\" }", &[("/v1/room", "/base/v2/room")]),
-        (
-            "rewrite = { replace = \"/socket\" }",
-            &[("/any/thing?q=1", "/base/socket?q=1"), ("/", "/base/socket")],
-        ),
+        ("rewrite = { add = \"/v2\" }", &[("/room?x", "/v2/room?x"), ("/", "/v2/")]),
+        ("rewrite = { strip = \"/v1\", add = \"/v2\" }", &[("/v1/room", "/v2/room")]),
+        ("rewrite = { replace = \"/socket\" }", &[("/any/thing?q=1", "/socket?q=1"), ("/", "/socket")]),
     ];
     for (rewrite, targets) in rows {
-        let backend = Stage::new();
-        let proxy = proxy(rewrite, &backend);
+        let gate = Gate::new(rewrite);
         for (target, expected) in targets {
-            let (asked, _) = open(&proxy, &backend, &upgrade_request(target, &[]), &[]);
+            let Session { asked, .. } = gate.admits(&upgrade_request(target, &[]));
             assert_eq!(asked.target(), *expected, "{rewrite}: {target}");
         }
     }
@@ -136,14 +108,13 @@ fn a_rewritten_path_reaches_the_backend_with_its_query() {
 
 #[test]
 fn headers_are_changed_both_ways() {
-    let backend = Stage::new();
     let route = "[route.all.request_headers]\n\
         remove = [\"X-Debug\", \"cookie\"]\n\
         set = { X-Tenant = \"{host}\", X-Real-Ip = \"{client_ip}\", X-User = \"{identity}\", Host = \"inner.example\" }\n\
         add = { Via = \"1.1 selat/{route}\", X-Braces = \"{{{path}}}\" }\n\
         [route.all.response_headers]\nremove = [\"Server\"]\nset = { X-Served-By = \"{route}\" }\n\
         add = { Set-Cookie = \"seen={path}\" }";
-    let proxy = proxy(route, &backend);
+    let gate = Gate::new(route);
     let request = upgrade_request_to(
         "a.apps.example:80",
         "/room/7?q",
@@ -159,7 +130,7 @@ fn headers_are_changed_both_ways() {
         ],
     );
     let answer = ["Server: tornado", "X-Served-By: me", "Set-Cookie: a=1", "X-Kept: too"];
-    let (asked, answered) = open(&proxy, &backend, &request, &answer);
+    let Session { asked, answered, .. } = gate.admits_on(gate.proxy.dial(), &request, &answer);
     assert_eq!(asked.all("x-debug"), Vec::<&str>::new());
     assert_eq!(asked.all("cookie"), Vec::<&str>::new());
     assert_eq!(asked.one("x-tenant"), "a.apps.example:80");

@@ -6,6 +6,7 @@
 pub(crate) mod backend;
 pub(crate) mod crowd;
 pub(crate) mod frames;
+pub(crate) mod gate;
 pub(crate) mod http;
 pub(crate) mod log;
 pub(crate) mod notify;

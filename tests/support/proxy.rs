@@ -115,7 +115,16 @@ impl Proxy {
 
     /// The next line with this message that was not asked for yet.
     pub(crate) fn line(&mut self, message: &str) -> Line {
-        if let Some(at) = self.unasked.iter().position(|line| line.is(message)) {
+        self.next_line(message, |line| line.is(message))
+    }
+
+    /// The next line whose message begins like this that was not asked for yet.
+    pub(crate) fn line_beginning(&mut self, beginning: &str) -> Line {
+        self.next_line(beginning, |line| line.begins(beginning))
+    }
+
+    fn next_line(&mut self, message: &str, is_it: impl Fn(&Line) -> bool) -> Line {
+        if let Some(at) = self.unasked.iter().position(&is_it) {
             return self.unasked.remove(at);
         }
         let deadline = Deadline::new();
@@ -125,7 +134,7 @@ impl Proxy {
                 Ok(line) => self.take(line),
                 Err(error) => unreachable!("the proxy logs {message:?}: {error}"),
             }
-            if let Some(line) = self.unasked.pop_if(|line| line.is(message)) {
+            if let Some(line) = self.unasked.pop_if(|line| is_it(line)) {
                 return line;
             }
         }
