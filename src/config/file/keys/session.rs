@@ -11,14 +11,14 @@ pub(super) const LIMITS: Section = Section {
             name: "message",
             kind: Kind::Size,
             default: Nothing("no limit"),
-            about: "The largest message, all its fragments together, as on the wire; beyond: Close 1009. Messages \
-                    are never held in memory, so this protects the backend, not selat.",
+            about: "The largest message of either side, all its fragments together, as on the wire; beyond: Close \
+                    1009. Messages are never held in memory, so this protects the backend, not selat.",
         },
         Key {
             name: "frame",
             kind: Kind::Size,
             default: Nothing("no limit"),
-            about: "The largest frame of a message, as on the wire; beyond: Close 1009.",
+            about: "The largest frame of a message of either side, as on the wire; beyond: Close 1009.",
         },
         Key {
             name: "rate",
