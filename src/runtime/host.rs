@@ -9,8 +9,9 @@ use crate::config::{Config, Cores};
 
 use super::listener::BACKLOG;
 
-/// Descriptors a process needs beside those of its sessions: listeners, epoll, rings, logs.
-const DESCRIPTORS_BESIDE: u64 = 64;
+/// Descriptors a process needs beside those of its sessions: listeners, rings, logs, 64 probes, 64 connections to the
+/// admin interface.
+const DESCRIPTORS_BESIDE: u64 = 256;
 
 /// Descriptors of one session: its client's and its backend's.
 const DESCRIPTORS_PER_SESSION: u64 = 2;
