@@ -9,9 +9,9 @@
 //! 2. `shard::upgrade` reads the request's head, [`routing::Router`] finds its route, [`protocol::handshake`] judges
 //!    the upgrade, and [`guard::Guard`] who may have it. What the whole process has only so many of, `shard::permit`
 //!    asks of the control plane.
-//! 3. `shard::place` finds the backend: [`balance::Selector`] picks the backend, from the latest [`balance::Snapshot`] and what this shard saw itself;
-//!    `shard::dial` performs the handshake with it. Whoever fails is passed over. Only then does the client get its
-//!    101.
+//! 3. `shard::place` finds the backend: [`balance::Selector`] picks it, from the latest [`balance::Snapshot`] and what
+//!    this shard saw itself; `shard::dial` performs the handshake with it. Whoever fails is passed over. Only then
+//!    does the client get its 101.
 //! 4. From here on `shard::pump` reads one peer into the shard's scratch buffer, [`session::Tunnel`] says how much of
 //!    it may go on, having [scanned](protocol::frame::Scanner) it, and the pump writes that to the other peer.
 //!    The bytes are the same bytes; what the other socket does not take is kept, and until it has left, nothing more
