@@ -35,12 +35,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "wires",
         ],
     ),
-    ("control", &["balance", "config", "guard", "health", "runtime", "telemetry", "wires"]),
+    (
+        "control",
+        &["balance", "config", "guard", "health", "protocol", "runtime", "session", "telemetry", "wires"],
+    ),
     ("server", &["balance", "config", "control", "routing", "runtime", "shard", "wires"]),
     ("demo", &["config", "control", "routing", "server", "wires"]),
     ("load", &["config"]),
     ("ops", &["config", "control", "telemetry"]),
-    ("load", &["config"]),
     ("lib", &[]),
     ("main", &[]),
 ];
