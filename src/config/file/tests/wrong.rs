@@ -175,7 +175,7 @@ fn keys_that_do_not_go_together_are_told() {
         ),
         (
             route("respond = \"echo\"\nlimits = { rate = \"1/s\" }"),
-            "3: rate in [route.chat.limits]: selat itself, which answers here, does nothing with it; remove it",
+            "3: limits in [route.chat]: selat itself, which answers here, does nothing with it; remove it",
         ),
         (route("respond = \"ecco\""), "2: respond in [route.chat]: \"ecco\" is not a responder"),
         (
