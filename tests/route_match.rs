@@ -61,7 +61,7 @@ fn the_first_route_for_listener_host_and_path_takes_a_request() {
     for (listener, host, target, name) in rows {
         let answer = ask(listener, &upgrade_request_to(host, target, &[]));
         assert_eq!(answer, (200, name.to_owned()), "{host} {target}");
-        assert_eq!(proxy.line("request refused").get("route"), name);
+        assert_eq!(proxy.line("request answered").get("route"), name);
     }
     let nowhere = [
         (&public, "anything", "/metrics/cpu"),

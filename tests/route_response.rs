@@ -52,9 +52,11 @@ fn a_fixed_response_answers_any_request() {
     assert_eq!(head.one("content-type"), "text/html; charset=utf-8");
     assert_eq!((head.status(), body), (503, "<p>Später</p>".into()));
     for _ in 0..requests.len() + 1 {
-        let line = proxy.line("request refused");
+        let line = proxy.line("request answered");
         assert_eq!((line.get("route"), line.get("reason")), ("healthz".into(), "fixed_response".into()));
     }
+    // What is no good news counts as a refusal.
+    assert_eq!(proxy.refusal(), (503, "fixed_response".into()));
     // A request that two parsers might read differently gets no answer of the route's.
     for broken in
         [&b"GET /healthz HTTP/1.1\r\n\r\n"[..], b"GET /healthz HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"]
