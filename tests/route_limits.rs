@@ -13,7 +13,7 @@ use support::gate::{Gate, Session};
 use support::http::{Head, upgrade_request};
 use support::proxy::Proxy;
 use support::raw::Raw;
-use support::{allowed_cores, eventually, loopback, now};
+use support::{BACKEND_LOST, allowed_cores, eventually, loopback, now};
 
 const KIB: usize = 1024;
 
@@ -77,6 +77,19 @@ fn a_message_or_frame_over_its_routes_limit_is_closed_with_1009() {
     let Session { mut client, mut backend, .. } = gate.admits(&upgrade_request("/large", &[]));
     client.send(&client_frame(BINARY, true, &[1; 64 * KIB]));
     assert_eq!(backend.frame().payload.len(), 64 * KIB);
+}
+
+#[test]
+fn a_backends_message_over_the_limit_ends_the_session_too() {
+    let mut gate = Gate::new("limits = { message = \"4KiB\" }");
+    let Session { mut client, mut backend, .. } = gate.admits(&root());
+    backend.send(&server_frame(BINARY, true, &[1; 4 * KIB]));
+    assert_eq!(client.frame().payload.len(), 4 * KIB);
+    backend.send(&server_frame(BINARY, true, &[1; 4 * KIB + 1]));
+    assert_eq!(backend.frame().close(), (1009, "message too big".into()));
+    assert_eq!(client.leave(client_frame), (BACKEND_LOST, "backend broke the protocol".into()));
+    drop(backend);
+    assert_eq!(gate.proxy.session().end(), ("backend".into(), "violation".into(), Some(1009)));
 }
 
 /// Has the client send these messages at once: when each had reached the backend, which must get them all.

@@ -24,7 +24,8 @@ pub(super) const LIMITS: Section = Section {
             name: "rate",
             kind: Kind::Rate,
             default: Nothing("no limit"),
-            about: "Messages that a client may send a second.",
+            about: "Messages that a client may send a second. What comes in one read, 256 KiB at most, passes together \
+                    and is made up for.",
         },
         Key {
             name: "rate_burst",
