@@ -130,12 +130,11 @@ fn a_client_over_its_message_rate_is_slowed_down_and_loses_nothing() {
 fn small_messages_that_come_in_one_read_are_made_up_for() {
     let gate = Gate::new("limits = { rate = \"1000/s\", rate_burst = 10 }");
     let mut session = gate.admits(&root());
-    let arrived = deliver(&mut session, &vec![b"x".to_vec(); 1000]);
-    // However many came at once, the one behind them waits until all are paid for.
     let begun = now();
-    let last = deliver(&mut session, &[b"last".to_vec()]);
-    let since_first = begun.elapsed() + *arrived.last().expect("a thousand");
-    assert!(since_first >= Duration::from_millis(990), "{:?} after {last:?}", arrived.last());
+    deliver(&mut session, &vec![b"x".to_vec(); 1000]);
+    // However many came at once, the one behind them waits until all are paid for.
+    deliver(&mut session, &[b"last".to_vec()]);
+    assert!(begun.elapsed() >= Duration::from_millis(990), "{:?}", begun.elapsed());
 }
 
 #[test]
@@ -148,18 +147,18 @@ fn a_client_over_its_byte_rate_is_slowed_down_while_its_backend_is_not() {
     let mut client = Raw::new(session.client.stream.try_clone().expect("a descriptor"));
     let answering = thread::spawn(move || {
         let begun = now();
-        server.send(&server_frame(BINARY, true, &payload(4096 * KIB)));
+        server.send(&server_frame(BINARY, true, &payload(2048 * KIB)));
         begun
     });
     let listening = thread::spawn(move || {
-        assert_eq!(client.frame().payload.len(), 4096 * KIB);
+        assert_eq!(client.frame().payload.len(), 2048 * KIB);
         now()
     });
     let arrived = deliver(&mut session, &[message]);
     assert!(arrived[0] >= Duration::from_secs(1), "{:?}", arrived[0]);
     let (begun, heard): (Instant, Instant) =
         (answering.join().expect("it sends"), listening.join().expect("it reads"));
-    assert!(heard - begun < arrived[0], "four times as much came the other way in {:?}", heard - begun);
+    assert!(heard - begun < arrived[0], "more came the other way in {:?}", heard - begun);
 }
 
 #[test]
@@ -272,7 +271,7 @@ fn handshakes_beyond_their_rate_are_told_when_to_come_back() {
 
 #[test]
 fn a_session_ends_with_its_lifetime_but_not_within_a_message() {
-    let mut gate = Gate::new("timeouts = { lifetime = \"300ms\" }");
+    let mut gate = Gate::new("timeouts = { lifetime = \"1s\" }");
     let Session { mut client, mut backend, .. } = gate.admits(&root());
     client.send(&client_frame(TEXT, false, b"first half, "));
     assert_eq!(backend.frame().payload, b"first half, ");
@@ -285,14 +284,14 @@ fn a_session_ends_with_its_lifetime_but_not_within_a_message() {
     drop((client, backend));
     let line = gate.proxy.session();
     assert_eq!(line.end(), ("proxy".into(), "expired".into(), Some(1001)));
-    assert!(line.number("duration_ms") >= 300);
+    assert!(line.number("duration_ms") >= 1000);
 }
 
 #[test]
 fn a_silent_session_is_closed_and_its_pings_are_no_words() {
     let mut gate = Gate::new("timeouts = { idle = \"1s\" }\nping = { every = \"100ms\", timeout = \"20s\" }");
-    let Session { mut client, mut backend, .. } = gate.admits(&root());
     let begun = now();
+    let Session { mut client, mut backend, .. } = gate.admits(&root());
     let mut pings = 0;
     let close = loop {
         let frame = client.frame();
@@ -303,11 +302,7 @@ fn a_silent_session_is_closed_and_its_pings_are_no_words() {
         client.send(&client_frame(PONG, true, &frame.payload));
     };
     assert_eq!(close, (1001, "idle timeout".into()));
-    assert!(
-        begun.elapsed() >= Duration::from_millis(900) && pings >= 3,
-        "{pings} within {:?}",
-        begun.elapsed()
-    );
+    assert!(begun.elapsed() >= Duration::from_secs(1) && pings >= 3, "{pings} within {:?}", begun.elapsed());
     let close = std::iter::repeat_with(|| backend.frame()).find(Frame::is_close);
     assert_eq!(close.expect("it comes").close(), (1001, "idle timeout".into()));
     drop((client, backend));
@@ -317,7 +312,7 @@ fn a_silent_session_is_closed_and_its_pings_are_no_words() {
 
 #[test]
 fn peers_that_do_not_answer_a_close_are_cut() {
-    let mut gate = Gate::new("timeouts = { lifetime = \"100ms\", close = \"200ms\" }");
+    let mut gate = Gate::new("timeouts = { lifetime = \"1s\", close = \"200ms\" }");
     let Session { mut client, mut backend, .. } = gate.admits(&root());
     for peer in [&mut client, &mut backend] {
         assert_eq!(peer.frame().close().0, 1001);
