@@ -84,6 +84,7 @@ pub(super) struct Reloads {
 
 struct Pending {
     loaded: Loaded,
+    watched: Watched,
     resolving: JoinHandle<Result<Addresses, String>>,
     replies: Vec<Reply>,
 }
@@ -114,12 +115,15 @@ impl Reloads {
         if self.pending.is_some() {
             return Err("a reload is under way; try again when it is done".to_owned());
         }
+        // As they are before they are read: a change from here on is one to be read again for.
+        let before = self.watched.again();
         let loaded = (origin.load)()?;
+        let watched = before.of(&loaded.files);
         check_unchangeable(current, &loaded.config)?;
         let known: HashSet<_> = urls(current).collect();
         let new: Vec<_> = urls(&loaded.config).filter(|url| !known.contains(url)).cloned().collect();
         let resolving = tokio::spawn(resolve(new));
-        self.pending = Some(Pending { loaded, resolving, replies: Vec::new() });
+        self.pending = Some(Pending { loaded, watched, resolving, replies: Vec::new() });
         Ok(())
     }
 
@@ -139,11 +143,11 @@ impl Reloads {
         let resolved = (&mut pending.resolving).await;
         let resolved =
             resolved.unwrap_or_else(|_| Err("resolving the backends failed; try again".to_owned()));
-        let Some(Pending { loaded, replies, .. }) = self.pending.take() else {
+        let Some(Pending { loaded, watched, replies, .. }) = self.pending.take() else {
             return std::future::pending().await;
         };
         if resolved.is_ok() {
-            self.watched = Watched::new(&loaded.files, super::now());
+            self.watched = watched;
         }
         Finished { result: resolved.map(|addresses| (loaded.config, addresses)), replies }
     }
@@ -164,6 +168,19 @@ impl Watched {
     fn new(files: &[PathBuf], now: Instant) -> Self {
         let files = files.iter().map(|file| (file.clone(), modified(file))).collect();
         Self { files, look_at: now + LOOK_AT_FILES_EVERY }
+    }
+
+    /// The same files as they are now.
+    fn again(&self) -> Self {
+        let files = self.files.iter().map(|(file, _)| (file.clone(), modified(file)));
+        Self { files: files.collect(), look_at: self.look_at }
+    }
+
+    /// Other files: those among ours as they were, new ones as they are now.
+    fn of(&self, files: &[PathBuf]) -> Self {
+        let known = |file: &PathBuf| self.files.iter().find(|(known, _)| known == file).map(|(_, at)| *at);
+        let files = files.iter().map(|file| (file.clone(), known(file).unwrap_or_else(|| modified(file))));
+        Self { files: files.collect(), look_at: self.look_at }
     }
 
     /// Each change is told once.
@@ -264,4 +281,34 @@ pub(super) fn changes(former: &Config, config: &Config) -> Vec<String> {
         }
     }
     changes
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_changes_while_it_is_read_is_read_again() {
+        let name = |name: &str| std::env::temp_dir().join(format!("selat-{}-{name}", std::process::id()));
+        let [keys, users] = [name("watched-keys"), name("watched-users")];
+        for file in [&keys, &users] {
+            fs::write(file, "").unwrap();
+        }
+        let now = crate::control::now();
+        let first = Watched::new(std::slice::from_ref(&keys), now);
+        let before = first.again();
+        // Here it is being read, together with one that is new.
+        let later = SystemTime::now() + Duration::from_secs(60);
+        File::options().write(true).open(&keys).unwrap().set_modified(later).unwrap();
+        let mut watched = before.of(&[keys.clone(), users.clone()]);
+        assert!(!watched.look(now), "it does not look that often");
+        let at = now + LOOK_AT_FILES_EVERY;
+        assert!(watched.look(at));
+        assert!(!watched.look(at + LOOK_AT_FILES_EVERY), "each change is told once");
+        fs::remove_file(&users).unwrap();
+        assert!(watched.look(at + 2 * LOOK_AT_FILES_EVERY), "a file that is gone has changed");
+        fs::remove_file(&keys).unwrap();
+    }
 }
