@@ -104,7 +104,8 @@ pub fn start(config: Config, origin: Option<Origin>, signals: Signals) -> Result
     let failed = |what| move |source| StartError::Thread { what, source };
     let (orders, inbox) = mailbox(TO_CONTROL_MAX).map_err(failed("the control plane"))?;
     let snapshot = registry.take_snapshot(control::now()).unwrap_or_default();
-    let mut shards = Shards::new(&config, &host, orders.clone(), snapshot).map_err(failed("a shard"))?;
+    let mut shards =
+        Shards::new(&config, &host, orders.clone(), snapshot.clone()).map_err(failed("a shard"))?;
     for (core, listeners) in host.cores.iter().zip(listeners) {
         shards.start(*core, listeners).map_err(failed("a shard"))?;
     }
@@ -116,6 +117,7 @@ pub fn start(config: Config, origin: Option<Origin>, signals: Signals) -> Result
         config,
         origin,
         registry,
+        snapshot,
         cores: host.cores.clone(),
         shards: senders,
         inbox,

@@ -50,11 +50,12 @@ pub(super) struct Control {
 impl Control {
     /// The control plane of a server that is starting, and what it is told by.
     pub(super) fn new(setup: Setup) -> (Self, Mailbox<ToControl>) {
-        let Setup { config, origin, registry, cores, shards, inbox, signals, heirlooms, .. } = setup;
+        let Setup { config, origin, registry, snapshot, cores, shards, inbox, signals, heirlooms, .. } =
+            setup;
         let service = signals.service_manager();
         let mut grants = Grants::default();
         // Nobody can be waiting yet.
-        let _ = grants.handle_config(&config);
+        let _ = (grants.handle_config(&config), grants.handle_snapshot(&snapshot));
         let control = Self {
             since: now(),
             generation: Generation::first(origin.as_ref().map(|origin| origin.file.clone())),
