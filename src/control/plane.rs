@@ -106,6 +106,7 @@ impl Control {
                 let ruling = self.grants.handle_release(release);
                 self.tell_rulings(ruling);
             }
+            ToControl::Adopted(sessions) => self.grants.handle_adopted(&sessions),
             ToControl::Report(report) => {
                 self.rest_assured(|watchdog| watchdog.handle_answer(report.shard.index()));
                 self.handle_report(*report);

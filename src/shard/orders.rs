@@ -76,6 +76,10 @@ impl Orders {
         let plan = shard.plan().next(config, snapshot, &mut shard.books.borrow_mut(), shard.now());
         let is_gone = |backend| !plan.has(backend);
         shard.books.borrow_mut().forget(is_gone);
+        let unasked = plan.take_unasked();
+        if !unasked.is_empty() {
+            shard.adopt(unasked);
+        }
         shard.plan.replace(Rc::new(plan));
     }
 
@@ -96,7 +100,7 @@ impl Orders {
             self.shard.driver.wake_all();
         } else if self.load_due <= now {
             self.load_due = now + LOAD_REPORT;
-            self.shard.release_unsent();
+            self.shard.send_unsent();
             self.report_load();
         }
         let drain_deadline = self.shard.drain.get().map(|drain| drain.deadline);

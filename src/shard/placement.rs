@@ -7,6 +7,7 @@ use super::books::{self, BackendBooks};
 use super::permit::Permit;
 use super::plan::PoolState;
 use crate::balance::BackendId;
+use crate::wires::Release;
 
 /// Counts as one of the backend's sessions as long as it lives.
 pub(super) struct Placement {
@@ -17,8 +18,15 @@ pub(super) struct Placement {
     /// Of [`BackendBooks::retirements`], when the session began.
     retirements: u32,
     is_open: bool,
-    /// Where the backend takes only so many.
-    _permit: Option<Permit>,
+    claim: Claim,
+}
+
+/// What a place on a backend rests on.
+enum Claim {
+    /// It was granted, the backend taking only so many.
+    Granted { _permit: Permit },
+    /// There was no limit. By the end there may be one, and the place is to be given back: this tells.
+    Unasked { adoptions: u32 },
 }
 
 impl Placement {
@@ -33,8 +41,12 @@ impl Placement {
         shard.has_changed.set(true);
         let books = shard.books.borrow_mut().backend(backend);
         let retirements = books.retirements.get();
+        let claim = match permit {
+            Some(permit) => Claim::Granted { _permit: permit },
+            None => Claim::Unasked { adoptions: pool.begin_unasked(backend) },
+        };
         let (shard, pool) = (shard.clone(), pool.clone());
-        Self { shard, pool, backend, books, retirements, is_open: false, _permit: permit }
+        Self { shard, pool, backend, books, retirements, is_open: false, claim }
     }
 
     /// The session has begun.
@@ -61,6 +73,11 @@ impl Drop for Placement {
     fn drop(&mut self) {
         self.pool.selector.borrow_mut().handle_closed(self.backend);
         self.shard.has_changed.set(true);
+        if let Claim::Unasked { adoptions } = self.claim
+            && self.pool.end_unasked(self.backend, adoptions)
+        {
+            self.shard.release(Release::Backend(self.backend));
+        }
         if self.is_open {
             books::close(&mut self.books.counters.borrow_mut().sessions);
         }
