@@ -20,7 +20,7 @@ use support::proxy::Proxy;
 use support::python::Script;
 use support::toml::{list, one_pool};
 use support::ws::{connect, expect_echo, text};
-use support::{bind, eventually, nobody, now};
+use support::{bind, eventually, now};
 
 /// Quick probes. A machine that is busy with something else may miss one or two of them, not three.
 const QUICK: &str = "every = \"150ms\", timeout = \"140ms\", rise = 2, fall = 3";

@@ -18,11 +18,6 @@ impl Admin {
         Self { address: proxy.line("admin interface").get("address") }
     }
 
-    /// Where it is.
-    pub(crate) fn address(&self) -> &str {
-        &self.address
-    }
-
     /// What `/status` says.
     pub(crate) fn status(&self) -> Overview {
         let (status, body) = self.ask("GET", "/status");

@@ -52,6 +52,12 @@ pub(crate) fn one_pool(pool: &str) -> String {
     )
 }
 
+/// The same configuration, but that this stands in the pool.
+pub(crate) fn with_pool(toml: &str, pool: &str) -> String {
+    let (rest, _) = toml.split_once("[pool.app]\n").expect("it is of one pool");
+    format!("{rest}[pool.app]\n{pool}\n")
+}
+
 /// A list of these texts.
 pub(crate) fn list<'t>(texts: impl IntoIterator<Item = &'t str>) -> String {
     let texts: Vec<_> = texts.into_iter().map(|text| format!("\"{text}\"")).collect();
