@@ -16,7 +16,7 @@ use support::http::upgrade_request;
 use support::probed::{greet, greeter};
 use support::proxy::Proxy;
 use support::raw::Raw;
-use support::toml::{list, one_pool};
+use support::toml::{list, one_pool, with_pool};
 use support::ws::{Client, connect, expect_close, expect_echo, over, text};
 use support::{bind, eventually, now};
 
@@ -38,7 +38,11 @@ impl Pool {
 
     /// A configuration with them all, of which `more` is said.
     fn toml(&self, more: &str) -> String {
-        one_pool(&format!("backends = {}\n{more}", self.list()))
+        one_pool(&self.table(more))
+    }
+
+    fn table(&self, more: &str) -> String {
+        format!("backends = {}\n{more}", self.list())
     }
 
     fn url(&self, name: &str) -> String {
@@ -252,9 +256,10 @@ fn a_hash_of_the_address_keeps_a_client_where_it_is() {
 fn counts_of_sessions_survive_a_reload() {
     let pool = Pool::new(&["a", "b"]);
     let balance = "balance = \"least-connections\"";
-    let (proxy, admin) = start(&one_pool(&format!("backends = [\"{}\"]\n{balance}", pool.url("a"))));
+    let toml = one_pool(&format!("backends = [\"{}\"]\n{balance}", pool.url("a")));
+    let (proxy, admin) = start(&toml);
     let mut sessions: Vec<_> = (0..20).map(|_| open(&proxy)).collect();
-    proxy.rewrite(&relisten(&proxy, &admin, &pool.toml(balance)));
+    proxy.rewrite(&with_pool(&toml, &pool.table(balance)));
     admin.order("/reload");
     wait_for_counts(&admin, 20);
     // The new one is twenty behind, whichever shard places them.
@@ -263,17 +268,6 @@ fn counts_of_sessions_survive_a_reload() {
     for session in &mut sessions {
         expect_echo(&mut session.client, &text("still there"));
     }
-}
-
-/// `toml` with the addresses that the proxy has got, which no reload may change.
-fn relisten(proxy: &Proxy, admin: &Admin, toml: &str) -> String {
-    let address = |line: &str| line.starts_with("addr = ");
-    let mut addresses = [proxy.address.as_str(), admin.address()].into_iter();
-    let lines = toml.lines().map(|line| match address(line).then(|| addresses.next()).flatten() {
-        Some(address) => format!("addr = \"{address}\"\n"),
-        None => format!("{line}\n"),
-    });
-    lines.collect()
 }
 
 #[test]
@@ -338,12 +332,15 @@ fn status(proxy: &Proxy) -> u16 {
     client.head().status()
 }
 
+/// A proxy with this pool.
+fn start_pool(pool: &str) -> (Proxy, Admin) {
+    start(&one_pool(pool))
+}
+
 /// One backend that takes three sessions, and a queue like this.
 fn three_places(backend: &Backend, queue: &str) -> String {
-    one_pool(&format!(
-        "backends = [{{ url = \"{}\", max_connections = 3 }}]\nqueue = {{ {queue} }}",
-        backend.url()
-    ))
+    let url = backend.url();
+    format!("backends = [{{ url = \"{url}\", max_connections = 3 }}]\nqueue = {{ {queue} }}")
 }
 
 #[test]
@@ -378,7 +375,7 @@ fn a_limit_is_exact_over_all_shards_in_a_burst() {
 #[test]
 fn who_waits_is_served_in_turn_as_places_become_free() {
     let backend = greeter("a");
-    let (proxy, admin) = start(&three_places(&backend, "size = 10, timeout = \"1h\""));
+    let (proxy, admin) = start_pool(&three_places(&backend, "size = 10, timeout = \"1h\""));
     let mut sessions: Vec<_> = (0..3).map(|_| open(&proxy)).collect();
     let mut waiting = Vec::new();
     for number in 1..=6 {
@@ -406,7 +403,7 @@ fn who_waits_is_served_in_turn_as_places_become_free() {
 #[test]
 fn a_full_queue_and_a_long_wait_are_answered_503() {
     let backend = greeter("a");
-    let (proxy, admin) = start(&three_places(&backend, "size = 2, timeout = \"1500ms\""));
+    let (proxy, admin) = start_pool(&three_places(&backend, "size = 2, timeout = \"1500ms\""));
     let _sessions: Vec<_> = (0..3).map(|_| open(&proxy)).collect();
     let begun = now();
     let mut waiting: Vec<_> = (0..2)
@@ -432,7 +429,7 @@ fn a_full_queue_and_a_long_wait_are_answered_503() {
 #[test]
 fn who_hangs_up_while_waiting_is_forgotten() {
     let backend = greeter("a");
-    let (proxy, admin) = start(&three_places(&backend, "size = 2, timeout = \"1h\""));
+    let (proxy, admin) = start_pool(&three_places(&backend, "size = 2, timeout = \"1h\""));
     let mut sessions: Vec<_> = (0..3).map(|_| open(&proxy)).collect();
     for is_reset in [false, true] {
         let mut gone: Vec<_> = (0..2)
@@ -457,7 +454,7 @@ fn who_hangs_up_while_waiting_is_forgotten() {
 #[test]
 fn no_place_is_lost_however_sessions_end() {
     let backend = greeter("a");
-    let (proxy, admin) = start(&three_places(&backend, "size = 100, timeout = \"1h\""));
+    let (proxy, admin) = start_pool(&three_places(&backend, "size = 100, timeout = \"1h\""));
     let workers: Vec<_> = (0..10)
         .map(|worker| {
             let address = proxy.address.clone();
@@ -493,7 +490,7 @@ fn no_place_is_lost_however_sessions_end() {
 #[test]
 fn a_dead_backends_places_are_not_lost_either() {
     let backend = greeter("a");
-    let (proxy, admin) = start(&three_places(&backend, "size = 0"));
+    let (proxy, admin) = start_pool(&three_places(&backend, "size = 0"));
     let url = backend.url();
     let sessions: Vec<_> = (0..3).map(|_| open(&proxy)).collect();
     let address = backend.kill();
@@ -520,7 +517,7 @@ fn sessions_that_began_before_a_limit_count_against_it() {
     let unlimited = one_pool(&format!("backends = [\"{}\"]", backend.url()));
     let (proxy, admin) = start(&unlimited);
     let mut sessions: Vec<_> = (0..3).map(|_| open(&proxy)).collect();
-    proxy.rewrite(&relisten(&proxy, &admin, &three_places(&backend, "size = 0")));
+    proxy.rewrite(&with_pool(&unlimited, &three_places(&backend, "size = 0")));
     admin.order("/reload");
     eventually("it is full", || status(&proxy) == 503);
     sessions.pop();
