@@ -35,7 +35,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "wires",
         ],
     ),
-    ("control", &["balance", "config", "guard", "health", "runtime", "session", "telemetry", "wires"]),
+    (
+        "control",
+        &["balance", "config", "guard", "health", "protocol", "runtime", "session", "telemetry", "wires"],
+    ),
     ("server", &["balance", "config", "control", "routing", "runtime", "shard", "wires"]),
     ("demo", &["config", "control", "routing", "server", "wires"]),
     ("load", &["config"]),

@@ -158,6 +158,9 @@ pub(super) fn log_record(record: &SessionRecord, backend: Option<&str>) {
         End::Session { cause, is_cut } => (cause, is_cut),
         End::Refused(refused) => {
             let (status, reason) = (refused.status, refused.reason);
+            if status < 400 {
+                return info!(target: "session", client, route, path, identity, status, reason, "request answered");
+            }
             return info!(target: "session", client, route, path, identity, status, reason, "request refused");
         }
     };

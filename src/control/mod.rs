@@ -17,6 +17,7 @@ mod resolve;
 mod signals;
 mod watchdog;
 
+use std::collections::HashSet;
 use std::future::pending;
 use std::io;
 use std::sync::Arc;
@@ -165,7 +166,8 @@ impl Outside {
             for (line, url, every) in registry.lines() {
                 self.resolver.watch(line, url, every, now());
             }
-            self.resolver.retain(|line| registry.url(line).is_some());
+            let lines: HashSet<_> = registry.lines().map(|(line, ..)| line).collect();
+            self.resolver.retain(|line| lines.contains(&line));
         }
         self.probes.start_due(now(), |backend| registry.question(backend));
         self.resolver.start_due(now(), |line| registry.url(line));

@@ -1,6 +1,6 @@
 //! Everything that the control plane knows, put together for whoever looks.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 use super::books::Books;
@@ -8,6 +8,7 @@ use super::grants::Grants;
 use super::registry::{Backend, Pool, Registry};
 use super::reload::Generation;
 use crate::balance::BackendId;
+use crate::config::Config;
 use crate::health;
 use crate::session::Why;
 use crate::telemetry::{
@@ -18,6 +19,7 @@ use crate::telemetry::{
 
 /// What an overview is made of.
 pub(super) struct View<'c> {
+    pub(super) config: &'c Config,
     pub(super) since: Instant,
     pub(super) phase: Phase,
     pub(super) generation: &'c Generation,
@@ -39,7 +41,7 @@ impl View<'_> {
             config: self.generation.status(now),
             snapshot_epoch: self.registry.epoch().0,
             shards: self.shards(),
-            routes: counters.routes.iter().map(|(name, route)| route_overview(name, route)).collect(),
+            routes: self.routes(&counters),
             unrouted: refusals(&counters.refused),
             pools: pools
                 .map(|(at, pool)| pool_overview(pool, self.grants.waiting(at), &backends, now))
@@ -47,6 +49,16 @@ impl View<'_> {
             histograms: histograms(&counters),
             log_lines_dropped: counters.lines_dropped,
         }
+    }
+
+    /// In the order of the configuration; behind them those that a reload has removed.
+    fn routes(&self, counters: &Counters) -> Vec<RouteOverview> {
+        let unused = RouteCounters::default();
+        let present = self.config.routes.iter().map(|route| &route.name);
+        let is_present: HashSet<_> = present.clone().collect();
+        let former = counters.routes.keys().filter(|name| !is_present.contains(name));
+        let routes = present.chain(former);
+        routes.map(|name| route_overview(name, counters.routes.get(name).unwrap_or(&unused))).collect()
     }
 
     fn shards(&self) -> Vec<ShardOverview> {

@@ -364,8 +364,8 @@ impl Control {
     }
 
     fn overview(&self) -> Overview {
-        let Self { since, phase, generation, cores, registry, grants, books, .. } = self;
-        let view = View { since: *since, phase: *phase, generation, cores, registry, grants, books };
+        let Self { config, since, phase, generation, cores, registry, grants, books, .. } = self;
+        let view = View { config, since: *since, phase: *phase, generation, cores, registry, grants, books };
         view.overview(now())
     }
 }

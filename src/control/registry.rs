@@ -47,6 +47,14 @@ pub(super) struct Pool {
     pub(super) backends: Vec<Backend>,
 }
 
+/// What a pool is to become.
+struct Wanted<'w> {
+    settings: &'w Arc<config::Pool>,
+    /// Of lines that are new.
+    addresses: &'w Addresses,
+    now: Instant,
+}
+
 struct Line {
     id: LineId,
     url: BackendUrl,
@@ -96,7 +104,8 @@ impl Registry {
                 Some(at) => former.swap_remove(at),
                 None => Pool::new(settings.clone()),
             };
-            let pool = self.adopt(pool, settings, addresses, &mut gone, now);
+            let (pool, left) = self.adopt(pool, &Wanted { settings, addresses, now });
+            gone.extend(left);
             self.pools.push(pool);
         }
         gone.extend(former.iter().flat_map(|pool| pool.backends.iter().map(|backend| backend.id)));
@@ -195,7 +204,8 @@ impl Registry {
         entry.addresses = addresses;
         let settings = pool.settings.clone();
         let pool = self.pools.swap_remove(at);
-        let pool = self.adopt(pool, &settings, &Addresses::new(), &mut Vec::new(), now);
+        let wanted = Wanted { settings: &settings, addresses: &Addresses::new(), now };
+        let (pool, _) = self.adopt(pool, &wanted);
         self.pools.push(pool);
         let last = self.pools.len().saturating_sub(1);
         self.pools.swap(at, last);
@@ -246,7 +256,8 @@ impl Registry {
         let pool = self.pools.get(*pool)?;
         let backend = pool.backends.get(*at)?;
         let (probe, timeout) = (pool.judge.probe().clone(), pool.judge.settings().timeout);
-        Some(Question { address: backend.address, url: backend.url.clone(), probe, timeout })
+        let (address, url, send_proxy) = (backend.address, backend.url.clone(), pool.settings.send_proxy);
+        Some(Question { address, url, probe, timeout, send_proxy })
     }
 
     /// Every line, and how often its name is to be resolved.
@@ -268,32 +279,24 @@ impl Registry {
         self.backend_of(id).map(Backend::name)
     }
 
-    /// Makes a pool what its settings say: at the addresses its lines have, or, where they are new, at `addresses`.
-    fn adopt(
-        &mut self,
-        mut pool: Pool,
-        settings: &Arc<config::Pool>,
-        addresses: &Addresses,
-        gone: &mut Vec<BackendId>,
-        now: Instant,
-    ) -> Pool {
+    /// Makes a pool what is wanted: at the addresses that its lines have, or, where they are new, at those given.
+    /// With it come the backends that have left it.
+    fn adopt(&mut self, mut pool: Pool, wanted: &Wanted<'_>) -> (Pool, Vec<BackendId>) {
+        let Wanted { settings, addresses, now } = *wanted;
         self.is_stale = true;
         let is_new_judge = *pool.judge.settings() != settings.health;
         pool.judge.set_settings(settings.health.clone());
-        let mut lines = std::mem::take(&mut pool.lines);
-        let mut backends = std::mem::take(&mut pool.backends);
+        let lines = std::mem::take(&mut pool.lines).into_iter();
+        let mut lines: HashMap<_, _> = lines.map(|line| (line.url.clone(), line)).collect();
+        let backends = std::mem::take(&mut pool.backends).into_iter();
+        let mut backends: HashMap<_, _> =
+            backends.map(|backend| ((backend.url.clone(), backend.address), backend)).collect();
         for (at, backend) in settings.backends.iter().enumerate() {
             let url = &backend.url;
-            let line = match lines.iter().position(|line| line.url == *url) {
-                Some(kept) => lines.swap_remove(kept),
-                None => self.line(url, addresses),
-            };
+            let line = lines.remove(url).unwrap_or_else(|| self.line(url, addresses));
             for address in &line.addresses {
-                let is_it = |kept: &Backend| kept.url == *url && kept.address == *address;
-                let mut backend = match backends.iter().position(is_it) {
-                    Some(kept) => backends.swap_remove(kept),
-                    None => self.backend(url, *address, &mut pool.judge, now),
-                };
+                let kept = backends.remove(&(url.clone(), *address));
+                let mut backend = kept.unwrap_or_else(|| self.backend(url, *address, &mut pool.judge, now));
                 backend.line = at;
                 if is_new_judge {
                     backend.health.handle_settings(&pool.judge, now);
@@ -302,12 +305,12 @@ impl Registry {
             }
             pool.lines.push(line);
         }
-        for backend in backends {
-            gone.push(backend.id);
+        let gone = backends.values().map(|backend| backend.id).collect();
+        for backend in backends.into_values() {
             backend.health.leave(&mut pool.judge);
         }
         pool.settings = settings.clone();
-        pool
+        (pool, gone)
     }
 
     fn line(&mut self, url: &BackendUrl, addresses: &Addresses) -> Line {

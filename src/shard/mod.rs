@@ -48,8 +48,6 @@ use sample::Sampler;
 /// Bytes read at once. Measured: 16 KiB messages cost 40 % less with 128–256 KiB than with 64.
 const SCRATCH_BYTES: usize = 256 * 1024;
 
-/// The index of the only pool there is.
-
 /// What a shard is given at its start.
 pub struct Setup {
     /// Its place in the server.

@@ -47,6 +47,7 @@ pub(super) struct PoolState {
     pub(super) pool: RefCell<Arc<Pool>>,
     pub(super) selector: RefCell<Selector>,
     unasked: Unasked,
+    shard: ShardId,
     /// Its place in the snapshots.
     id: Cell<PoolId>,
 }
@@ -92,7 +93,7 @@ impl Plan {
         let pools = ids.zip(&config.pools).map(|(id, pool)| {
             match self.pools.iter().find(|kept| kept.pool.borrow().name == pool.name) {
                 Some(kept) => {
-                    kept.adopt(id, pool, snapshot, shard, now);
+                    kept.adopt(id, pool, snapshot, now);
                     kept.clone()
                 }
                 None => Rc::new(PoolState::new(id, pool, snapshot, shard, now)),
@@ -185,16 +186,16 @@ impl PoolState {
     fn new(id: PoolId, pool: &Arc<Pool>, snapshot: &Arc<Snapshot>, shard: ShardId, now: Instant) -> Self {
         let selector = Selector::new(&pool.policy, shard, id.index(), snapshot.clone(), now);
         let (pool, selector) = (RefCell::new(pool.clone()), RefCell::new(selector));
-        Self { pool, selector, unasked: Unasked::default(), id: Cell::new(id) }
+        Self { pool, selector, unasked: Unasked::default(), shard, id: Cell::new(id) }
     }
 
     /// Goes on as `pool`, which has its name. A selector that has to be made anew knows the sessions of the old one.
-    fn adopt(&self, id: PoolId, pool: &Arc<Pool>, snapshot: &Arc<Snapshot>, shard: ShardId, now: Instant) {
+    fn adopt(&self, id: PoolId, pool: &Arc<Pool>, snapshot: &Arc<Snapshot>, now: Instant) {
         let former = self.pool.replace(pool.clone());
         if self.id.replace(id) == id && former.policy == pool.policy {
             return self.handle_snapshot(snapshot);
         }
-        let mut selector = Selector::new(&pool.policy, shard, id.index(), snapshot.clone(), now);
+        let mut selector = Selector::new(&pool.policy, self.shard, id.index(), snapshot.clone(), now);
         for (backend, sessions) in self.selector.borrow().sessions() {
             (0..sessions).for_each(|_| selector.handle_opened(backend));
         }

@@ -14,6 +14,7 @@ use tokio::time::{self, timeout_at};
 use super::errands::Errands;
 use crate::config::BackendUrl;
 use crate::health::{Probe, ProbeFault};
+use crate::protocol::proxy_protocol::{self, Version};
 
 /// Probes under way, each a descriptor. With 10,000 backends every 5 s each may take 32 ms on average; one that hangs
 /// takes its timeout, so that with 160 of those (64 × 5 s / 2 s) probes begin to come late. Late is all they come: the
@@ -36,11 +37,24 @@ pub async fn probe(
     probe: &Probe,
     timeout: Duration,
 ) -> Result<Duration, ProbeFault> {
+    let (url, probe) = (url.clone(), probe.clone());
+    ask(&Question { address, url, probe, timeout, send_proxy: None }).await
+}
+
+/// As [`probe`].
+///
+/// # Cancel safety
+/// Safe.
+async fn ask(question: &Question) -> Result<Duration, ProbeFault> {
+    let Question { address, url, probe, timeout, send_proxy } = question;
     let begun = time::Instant::now();
-    let deadline = Deadline { at: begun + timeout.min(TIMEOUT_MAX), after: timeout };
+    let deadline = Deadline { at: begun + (*timeout).min(TIMEOUT_MAX), after: *timeout };
     let connected = timeout_at(deadline.at, TcpStream::connect(address)).await;
-    let connected = connected.map_err(|_| ProbeFault::ConnectTimedOut { after: timeout })?;
+    let connected = connected.map_err(|_| ProbeFault::ConnectTimedOut { after: *timeout })?;
     let stream = connected.map_err(|error| unconnected(&error))?;
+    if let Some(version) = send_proxy {
+        deadline.wait(announce(&stream, *version)).await?.map_err(|error| unconnected(&error))?;
+    }
     // What follows is boxed: the futures of a whole protocol are large, and only one of them is needed.
     match probe {
         Probe::Tcp => Ok(begun.elapsed()),
@@ -60,6 +74,19 @@ pub async fn probe(
             answered.map(|()| took)
         }
     }
+}
+
+/// Says in front of everything that the connection is our own, with its own addresses: some servers reject a header
+/// without any.
+///
+/// # Cancel safety
+/// Safe: the connection is of no further use.
+async fn announce(stream: &TcpStream, version: Version) -> io::Result<()> {
+    let mut header = Vec::new();
+    proxy_protocol::encode(version, Some((stream.local_addr()?, stream.peer_addr()?)), &mut header);
+    stream.writable().await?;
+    // A connection that nothing was written to yet takes some hundred bytes at once.
+    if stream.try_write(&header)? < header.len() { Err(io::ErrorKind::WriteZero.into()) } else { Ok(()) }
 }
 
 fn unconnected(error: &io::Error) -> ProbeFault {
@@ -98,6 +125,8 @@ pub(super) struct Question {
     pub(super) url: BackendUrl,
     pub(super) probe: Probe,
     pub(super) timeout: Duration,
+    /// The PROXY protocol header that the backend expects first.
+    pub(super) send_proxy: Option<Version>,
 }
 
 /// The probes of all backends, planned and under way.
@@ -124,8 +153,8 @@ impl<K: Copy + Ord> Probes<K> {
     /// Starts the probes that are due; a backend without a `question` is forgotten.
     pub(super) fn start_due(&mut self, now: Instant, mut question: impl FnMut(K) -> Option<Question>) {
         self.errands.start_due(now, |key| {
-            let Question { address, url, probe: what, timeout } = question(key)?;
-            Some(async move { probe(address, &url, &what, timeout).await })
+            let question = question(key)?;
+            Some(async move { ask(&question).await })
         });
     }
 

@@ -1,4 +1,4 @@
-//! One selat takes the place of another without a connection being refused (`docs/adr/0007-handover.md`).
+//! One selat takes the place of another without a connection being refused (`docs/adr/0009-handover.md`).
 //!
 //! The one that runs waits at a Unix socket. A starting one asks it there for its listening sockets, accepts from
 //! them beside it, and once it does so says that it is ready; then the first one stops accepting and drains. The
