@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
@@ -266,6 +266,7 @@ struct Shards<'s> {
     snapshot: Arc<Snapshot>,
     connections_max: u32,
     shards: NonZeroU32,
+    since: Instant,
     start_signal: SyncSender<()>,
     started: Receiver<()>,
     senders: Vec<Sender<ToShard>>,
@@ -294,6 +295,7 @@ impl<'s> Shards<'s> {
             snapshot,
             connections_max,
             shards,
+            since: control::now(),
             start_signal,
             started,
             senders,
@@ -309,6 +311,7 @@ impl<'s> Shards<'s> {
             id,
             shards: self.shards,
             connections_max: self.connections_max,
+            since: self.since,
             control: self.control.clone(),
             neighbours: match self.config.placement {
                 Placement::Kernel => Vec::new(),

@@ -243,8 +243,9 @@ impl Control {
 
     fn handle_load(&mut self, shard: ShardId, connections: u32) {
         if let Some(load) = self.loads.get_mut(shard.index()) {
-            self.loads_changed |= *load != connections;
             *load = connections;
+            // Though it be as before: a shard that has given away connections counts them until it hears better.
+            self.loads_changed = true;
         }
     }
 
