@@ -384,7 +384,7 @@ fn who_waits_is_served_in_turn_as_places_become_free() {
         waiting.push(client);
         eventually("it waits", || admin.pool().waiting == number);
     }
-    for mut next in waiting.drain(..).collect::<Vec<_>>() {
+    for mut next in waiting {
         assert!(next.is_quiet());
         sessions.remove(0);
         assert_eq!(next.head().status(), 101);

@@ -12,7 +12,7 @@ use support::raw::Raw;
 use support::toml::one_pool;
 use support::ws::{Client, expect_echo, text};
 
-/// Connections of the test that is run by hand. Each has three more descriptors: two of the proxy, one of its backend.
+/// Connections of the test that is run by hand: as many descriptors of the test, and of the proxy.
 const MANY: usize = 5_000;
 
 fn start(placement: &str, backend: &Backend) -> (Proxy, Admin) {
@@ -74,9 +74,13 @@ fn balanced_connections_fill_up_the_shard_that_lost_some() {
     clients.retain(|(is_on_first, _)| !is_on_first);
     let left = connections(&admin, clients.len());
     assert_eq!(left.first(), Some(&0));
-    let _more = open(&proxy, 40 - clients.len());
-    let spread = connections(&admin, 40);
-    assert!(skew(&spread) <= 1.1, "{left:?}, then {spread:?}");
+    let mut more = Vec::new();
+    eventually("it has caught up", || {
+        more.push(proxy.connect());
+        skew(&connections(&admin, clients.len() + more.len())) <= 1.05
+    });
+    // Spread evenly, they would leave it as far behind as it is.
+    assert!(more.len() <= 2 * clients.len(), "{left:?}, {} more", more.len());
 }
 
 #[test]
@@ -103,11 +107,11 @@ fn the_kernels_choice_stands_where_nothing_else_is_said() {
 
 /// By hand, for its figures: `cargo test --test placement -- --ignored --nocapture --test-threads 1`.
 #[test]
-#[ignore = "takes 20,000 descriptors, and measures rather than judges"]
-fn five_thousand_connections_are_spread_evenly_however_they_come() {
+#[ignore = "takes 5,000 descriptors twice, and measures rather than judges"]
+fn the_skew_of_few_and_of_many_connections() {
     for placement in ["kernel", "balanced"] {
         for count in [64, MANY] {
-            // They ask for nothing, so that each has two descriptors in all.
+            // They ask for nothing: what is measured is who gets them.
             let backend = Backend::echo();
             let (proxy, admin) = start(placement, &backend);
             let connections_open: Vec<Raw> = (0..count).map(|_| proxy.dial()).collect();
