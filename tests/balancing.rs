@@ -531,3 +531,28 @@ fn sessions_that_began_before_a_limit_count_against_it() {
     let _sessions: Vec<_> = (0..3).map(|_| open(&proxy)).collect();
     assert_eq!(status(&proxy), 503);
 }
+
+#[test]
+fn a_limit_that_is_raised_lets_those_in_who_wait() {
+    let backend = greeter("a");
+    let toml = one_pool(&three_places(&backend, "size = 10, timeout = \"1h\""));
+    let (proxy, admin) = start(&toml);
+    let _sessions: Vec<_> = (0..3).map(|_| open(&proxy)).collect();
+    let mut waiting: Vec<_> = (0..3)
+        .map(|_| {
+            let mut client = proxy.dial();
+            client.send(&upgrade_request("/", &[]));
+            client
+        })
+        .collect();
+    eventually("they wait", || admin.pool().waiting == 3);
+    proxy.rewrite(&toml.replace("max_connections = 3", "max_connections = 5"));
+    admin.order("/reload");
+    eventually("two of them do not", || admin.pool().waiting == 1);
+    // And without a limit, nobody has to.
+    proxy.rewrite(&toml.replace(", max_connections = 3", ""));
+    admin.order("/reload");
+    for client in &mut waiting {
+        assert_eq!(client.head().status(), 101);
+    }
+}
