@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Command, Stdio};
 
 use support::admin::Admin;
-use support::probed::greeter_on;
+use support::greeting::greeter_on;
 use support::proxy::Proxy;
 use support::toml::{File, one_pool};
 use support::ws::{Client, expect_echo, text};

@@ -12,6 +12,13 @@ pub(crate) struct Admin {
     address: String,
 }
 
+/// A proxy with this configuration, and its admin interface.
+pub(crate) fn start(toml: &str) -> (Proxy, Admin) {
+    let mut proxy = Proxy::from_toml(toml);
+    let admin = Admin::of(&mut proxy);
+    (proxy, admin)
+}
+
 impl Admin {
     /// Of a proxy whose configuration has one. To be asked for once.
     pub(crate) fn of(proxy: &mut Proxy) -> Self {

@@ -1,6 +1,6 @@
 //! A backend that echoes, and answers its probes as the test says.
 
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::Sender;
@@ -9,6 +9,7 @@ use tungstenite::Message;
 
 use super::backend::{Backend, echo};
 use super::bind;
+use super::greeting::greet;
 use super::raw::Raw;
 
 /// What is wrong with a backend.
@@ -137,33 +138,6 @@ fn converse(stream: TcpStream, words: Option<&str>) {
             && socket.send(Message::text(words)).is_err()
         {
             return;
-        }
-    }
-}
-
-/// A backend that greets each client with its `name`, then echoes.
-pub(crate) fn greeter(name: &str) -> Backend {
-    greeter_on(bind(), name)
-}
-
-/// The same, there.
-pub(crate) fn greeter_on(listener: TcpListener, name: &str) -> Backend {
-    Backend::on(listener, greet(name))
-}
-
-/// Greets a client with this name, and sends its messages back.
-pub(crate) fn greet(name: &str) -> impl Fn(TcpStream, Sender<()>) + Clone + Send + 'static {
-    let name = name.to_owned();
-    move |stream, served| {
-        let Ok(mut socket) = tungstenite::accept(stream) else { return };
-        let _ = served.send(());
-        if socket.send(Message::text(name.as_str())).is_err() {
-            return;
-        }
-        while let Ok(message) = socket.read() {
-            if message.is_text() && socket.send(message).is_err() {
-                return;
-            }
         }
     }
 }
