@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::process::Signal;
 use selat::telemetry::BackendState;
-use support::admin::Admin;
+use support::admin::{self, Admin};
 use support::backend::{Backend, Stage, echo};
 use support::crowd::Crowd;
 use support::greeting::{greeter, greeter_on};
@@ -32,9 +32,7 @@ const UP: &str = "backend is up again";
 /// A proxy in front of these backends, of which `more` is said.
 fn start(urls: &[&str], more: &str) -> (Proxy, Admin) {
     let urls = list(urls.iter().copied());
-    let mut proxy = Proxy::from_toml(&one_pool(&format!("backends = {urls}\n{more}")));
-    let admin = Admin::of(&mut proxy);
-    (proxy, admin)
+    admin::start(&one_pool(&format!("backends = {urls}\n{more}")))
 }
 
 fn health(probe: &str) -> String {

@@ -4,7 +4,7 @@
 mod support;
 
 use selat::telemetry::Overview;
-use support::admin::Admin;
+use support::admin::{self, Admin};
 use support::backend::Backend;
 use support::eventually;
 use support::proxy::Proxy;
@@ -17,9 +17,7 @@ const MANY: usize = 5_000;
 
 fn start(placement: &str, backend: &Backend) -> (Proxy, Admin) {
     let toml = one_pool(&format!("backends = [\"{}\"]", backend.url()));
-    let mut proxy = Proxy::from_toml(&format!("{toml}[process]\nplacement = \"{placement}\"\n"));
-    let admin = Admin::of(&mut proxy);
-    (proxy, admin)
+    admin::start(&format!("{toml}[process]\nplacement = \"{placement}\"\n"))
 }
 
 /// The connections of each shard, once there are so many.
