@@ -18,35 +18,22 @@ pub(super) struct Placement {
     /// Of [`BackendBooks::retirements`], when the session began.
     retirements: u32,
     is_open: bool,
-    claim: Claim,
-}
-
-/// What a place on a backend rests on.
-enum Claim {
-    /// It was granted, the backend taking only so many.
-    Granted { _permit: Permit },
-    /// There was no limit. By the end there may be one, and the place is to be given back: this tells.
-    Unasked { adoptions: u32 },
+    /// Where the backend takes only so many.
+    permit: Permit,
+    /// Without a permit: what tells in the end whether the place is to be given back all the same.
+    adoptions: u32,
 }
 
 impl Placement {
     /// Takes a place for a session that is still to be accepted.
-    pub(super) fn take(
-        shard: &Rc<Shard>,
-        pool: &Rc<PoolState>,
-        backend: BackendId,
-        permit: Option<Permit>,
-    ) -> Self {
+    pub(super) fn take(shard: &Rc<Shard>, pool: &Rc<PoolState>, backend: BackendId, permit: Permit) -> Self {
         pool.selector.borrow_mut().handle_opened(backend);
         shard.has_changed.set(true);
         let books = shard.books.borrow_mut().backend(backend);
         let retirements = books.retirements.get();
-        let claim = match permit {
-            Some(permit) => Claim::Granted { _permit: permit },
-            None => Claim::Unasked { adoptions: pool.begin_unasked(backend) },
-        };
+        let adoptions = if permit.is_none() { pool.begin_unasked(backend) } else { 0 };
         let (shard, pool) = (shard.clone(), pool.clone());
-        Self { shard, pool, backend, books, retirements, is_open: false, claim }
+        Self { shard, pool, backend, books, retirements, is_open: false, permit, adoptions }
     }
 
     /// The session has begun.
@@ -73,9 +60,8 @@ impl Drop for Placement {
     fn drop(&mut self) {
         self.pool.selector.borrow_mut().handle_closed(self.backend);
         self.shard.has_changed.set(true);
-        if let Claim::Unasked { adoptions } = self.claim
-            && self.pool.end_unasked(self.backend, adoptions)
-        {
+        // A permit gives its place back itself.
+        if self.permit.is_none() && self.pool.end_unasked(self.backend, self.adoptions) {
             self.shard.release(Release::Backend(self.backend));
         }
         if self.is_open {
