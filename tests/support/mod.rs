@@ -13,6 +13,9 @@ pub(crate) mod path;
 pub(crate) mod proxy;
 pub(crate) mod python;
 pub(crate) mod raw;
+pub(crate) mod scrape;
+pub(crate) mod site;
+pub(crate) mod terminal;
 pub(crate) mod witness;
 pub(crate) mod ws;
 
