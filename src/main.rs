@@ -22,10 +22,7 @@ fn main() -> ExitCode {
     let result = match invocation {
         Invocation::Check { file } => Ok(check::check(&file)),
         Invocation::Proxy(proxy) => run(*proxy),
-        Invocation::Demo { settings, logging } => {
-            let _flushed_at_exit = logging::start(logging);
-            selat::demo::run(settings)
-        }
+        Invocation::Demo { settings, logging } => demonstrate(settings, logging),
         Invocation::Ops(errand) => return perform(errand),
     };
     match result {
@@ -38,11 +35,16 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(proxy: Proxy) -> Result<bool, selat::server::StartError> {
+fn run(proxy: Proxy) -> anyhow::Result<bool> {
     let Proxy { config, origin, warnings, logging } = proxy;
-    let _flushed_at_exit = logging::start(logging);
+    let _flushed_at_exit = logging::start(logging)?;
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    selat::server::run(config, origin).map(|outcome| outcome.is_clean)
+    Ok(selat::server::run(config, origin)?.is_clean)
+}
+
+fn demonstrate(settings: selat::demo::Settings, logging: logging::Logging) -> anyhow::Result<bool> {
+    let _flushed_at_exit = logging::start(logging)?;
+    Ok(selat::demo::run(settings)?)
 }
 
 /// Asks a running selat; that it does not answer, or will not, is a failure and no mistake.
