@@ -156,7 +156,8 @@ impl Control {
     /// A reload has been prepared, or has failed.
     pub(super) fn handle_reload(&mut self, finished: Finished) {
         let Finished { result, replies } = finished;
-        let result = result.map(|(config, addresses)| {
+        // Nothing is applied, nor is the service manager told of readiness, once it all goes down.
+        let result = self.may_reload().and(result).map(|(config, addresses)| {
             let changes = changes(&self.config, &config);
             let gone = self.registry.apply(&config, &addresses, now());
             self.adopt(Arc::new(config), &gone);
@@ -166,7 +167,7 @@ impl Control {
             Ok(report) => info!(generation = report.generation, changes = ?report.changes, "reloaded"),
             Err(error) => self.reload_failed(error),
         }
-        self.service.ready("serving");
+        self.serving();
         for reply in replies {
             drop(reply.send(result.clone()));
         }
@@ -187,8 +188,8 @@ impl Control {
 
     /// Reads the configuration again; `reply`, if there is one, hears what comes of it.
     fn reload(&mut self, reply: Option<Reply>) {
-        if self.phase == Phase::Draining {
-            let refusal = "selat is shutting down and takes no new configuration".to_owned();
+        if let Err(refusal) = self.may_reload() {
+            warn!("not reloaded: {refusal}");
             return drop(reply.map(|reply| reply.send(Err(refusal))));
         }
         self.service.reloading();
@@ -196,10 +197,21 @@ impl Control {
             Ok(()) => self.reloads.tell(reply),
             Err(error) => {
                 self.reload_failed(&error);
-                self.service.ready("serving");
+                self.serving();
                 drop(reply.map(|reply| reply.send(Err(error))));
             }
         }
+    }
+
+    /// Whether this is a moment to reload; nothing is known of the file yet.
+    fn may_reload(&self) -> Result<(), String> {
+        if self.phase == Phase::Draining {
+            return Err("selat is shutting down and takes no new configuration".to_owned());
+        }
+        if self.reloads.is_under_way() {
+            return Err("a reload is under way; try again when it is done".to_owned());
+        }
+        Ok(())
     }
 
     fn reload_failed(&mut self, error: &str) {
@@ -207,6 +219,13 @@ impl Control {
             warn!("not reloaded: {line}");
         }
         self.generation.handle_failed(error.to_owned(), now());
+    }
+
+    /// Tells the service manager that a reload is over.
+    fn serving(&self) {
+        if self.phase == Phase::Serving {
+            self.service.ready("serving");
+        }
     }
 
     fn set_draining(&mut self, name: &str, is_draining: bool) -> Result<DrainReport, UnknownBackend> {

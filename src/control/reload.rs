@@ -16,8 +16,8 @@ use crate::telemetry::{ConfigStatus, ReloadStatus};
 /// How often the files that the configuration names (keys, certificates of tokens) are looked at for changes.
 const LOOK_AT_FILES_EVERY: Duration = Duration::from_secs(2);
 
-/// How long all new names together may take to be resolved.
-const RESOLVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long all new names together may take to be resolved: less than who asks through the admin interface waits.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Where a configuration came from, and will come from again.
 pub struct Origin {
@@ -111,16 +111,18 @@ impl Reloads {
                     .to_owned(),
             );
         };
-        if self.pending.is_some() {
-            return Err("a reload is under way; try again when it is done".to_owned());
-        }
         let loaded = (origin.load)()?;
         check_unchangeable(current, &loaded.config)?;
-        let known: HashSet<_> = urls(current).collect();
-        let new: Vec<_> = urls(&loaded.config).filter(|url| !known.contains(url)).cloned().collect();
+        let known: HashSet<_> = lines(current).collect();
+        let new = lines(&loaded.config).filter(|line| !known.contains(line)).map(|(_, url)| url.clone());
+        let new: Vec<_> = new.collect();
         let resolving = tokio::spawn(resolve(new));
         self.pending = Some(Pending { loaded, resolving, replies: Vec::new() });
         Ok(())
+    }
+
+    pub(super) fn is_under_way(&self) -> bool {
+        self.pending.is_some()
     }
 
     /// Has somebody told what comes of the reload under way.
@@ -186,8 +188,9 @@ fn modified(file: &PathBuf) -> Option<SystemTime> {
     std::fs::metadata(file).and_then(|metadata| metadata.modified()).ok()
 }
 
-fn urls(config: &Config) -> impl Iterator<Item = &BackendUrl> {
-    config.pools.iter().flat_map(|pool| pool.backends.iter().map(|backend| &backend.url))
+/// Every line of every pool: a pool that is new knows no addresses, though another may have the same backends.
+fn lines(config: &Config) -> impl Iterator<Item = (&str, &BackendUrl)> {
+    config.pools.iter().flat_map(|pool| pool.backends.iter().map(|backend| (&*pool.name, &backend.url)))
 }
 
 /// Where these names point.
@@ -207,14 +210,16 @@ async fn resolve(urls: Vec<BackendUrl>) -> Result<Addresses, String> {
     tokio::time::timeout(RESOLVE_TIMEOUT, all).await.unwrap_or_else(|_| Err(timed_out()))
 }
 
-/// What holds for the whole process from its start: sockets and threads.
+/// What holds for the whole process from its start: sockets, threads and log files.
 fn check_unchangeable(current: &Config, new: &Config) -> Result<(), String> {
     let changes = [
         (current.listeners != new.listeners, "[listen]"),
         (current.cores != new.cores, "cores"),
         (current.placement != new.placement, "placement"),
         (current.limits != new.limits, "max_connections"),
+        (current.handover != new.handover, "handover"),
         (current.admin != new.admin, "[admin]"),
+        (current.log != new.log, "[log]"),
     ];
     let changed: Vec<_> =
         changes.into_iter().filter_map(|(has_changed, what)| has_changed.then_some(what)).collect();
