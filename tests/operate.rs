@@ -5,9 +5,11 @@ mod support;
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use tungstenite::protocol::CloseFrame;
 use tungstenite::protocol::frame::coding::CloseCode;
@@ -65,7 +67,7 @@ fn the_log_has_one_json_line_a_session_and_a_refusal() {
     assert!(session["client"].as_str().unwrap().starts_with("127."), "{session}");
     let refusal: Value = serde_json::from_str(&site.proxy.line("request refused").0).expect("JSON");
     assert_eq!([&refusal["status"], &refusal["path"]], [&json!(404), &json!("/nowhere")]);
-    site.proxy.signal(rustix::process::Signal::TERM);
+    site.proxy.signal(Signal::TERM);
     let rest = site.proxy.ended();
     assert!(!rest.lines.iter().any(|line| line.is("session ended") || line.is("request refused")));
 }
@@ -75,7 +77,7 @@ fn the_access_log_can_be_off() {
     let backend = Backend::echo();
     let mut site = Site::start("off", &(route("chat", &[&backend.url()]) + "[log]\naccess = \"off\"\n"));
     visit(&site, "/chat");
-    site.proxy.signal(rustix::process::Signal::TERM);
+    site.proxy.signal(Signal::TERM);
     let ended = site.proxy.ended();
     assert_eq!(ended.last().number("sessions"), 1);
     assert!(!ended.lines.iter().any(|line| line.0.contains("\"target\":\"session\"")), "{:?}", ended.lines);
@@ -100,9 +102,31 @@ fn the_access_log_can_be_a_file_that_may_be_renamed() {
     visit(&site, "/chat");
     eventually("a new file is written", || lines(&file).len() == 1);
     assert_eq!(lines(&rotated).len(), 2);
-    site.proxy.signal(rustix::process::Signal::TERM);
+    site.proxy.signal(Signal::TERM);
     let ended = site.proxy.ended();
     assert!(!ended.lines.iter().any(|line| line.0.contains("\"target\":\"session\"")), "{:?}", ended.lines);
+}
+
+#[test]
+fn an_access_log_that_nobody_reads_holds_up_no_session() {
+    let directory = Directory::new("unread");
+    let fifo = directory.argument("access.log");
+    let (code, said) = run_to_end({
+        let mut mkfifo = Command::new("mkfifo");
+        mkfifo.arg(&fifo);
+        mkfifo
+    });
+    assert_eq!(code, Some(0), "{said}");
+    // Both ways, so that it is open though nobody else has it open; and never read.
+    let _unread = fs::File::options().read(true).write(true).open(&fifo).expect("it is ours");
+    let backend = Backend::echo();
+    let chat = route("chat", &[&backend.url()]);
+    let mut site = Site::start("deaf", &(chat + &format!("[log]\naccess = {fifo:?}\n")));
+    // More lines than a pipe holds.
+    (0..400).for_each(|_| visit(&site, "/chat"));
+    site.proxy.signal(Signal::TERM);
+    let ended = site.proxy.ended();
+    assert_eq!((ended.code, ended.last().number("sessions")), (Some(0), 400));
 }
 
 #[test]

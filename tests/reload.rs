@@ -180,6 +180,20 @@ fn routes_and_pools_come_change_and_go() {
     assert_eq!(status["pools"].as_array().unwrap().len(), 1);
     assert_eq!(status["pools"][0]["backends"][0]["name"], json!(two));
     assert_eq!(status["config"]["generation"], json!(3));
+    assert!(site.get("/config").1.contains("status = 410"));
+    // What is in front of a pool and behind it is no change of it.
+    site.rewrite(&(pool("spare", &[&one]) + c + &route("a", &[&two])));
+    assert_eq!(site.reload(), ["pool spare: added", "routes: in another order"]);
+}
+
+#[test]
+fn times_of_the_whole_process_change_too() {
+    let backend = Backend::echo();
+    let chat = route("chat", &[&backend.url()]);
+    let site = Site::start("times", &chat);
+    site.reframe("[process]\n", "[process]\ntimeouts.head = \"50ms\"\n", &chat);
+    assert_eq!(site.reload(), ["process: changed"]);
+    assert_eq!(site.proxy.dial().response().0.status(), 408);
 }
 
 #[test]
@@ -237,7 +251,7 @@ fn sessions_of_unchanged_routes_notice_nothing_of_twenty_reloads() {
     let clients: Vec<_> = (0..8).map(talk).collect();
     for round in 0..20 {
         let before = rounds.load(Ordering::Relaxed);
-        eventually("messages pass between two reloads", || rounds.load(Ordering::Relaxed) > before + 8);
+        eventually("messages pass between two reloads", || rounds.load(Ordering::Relaxed) > before + 2);
         let other = [route("other", &[&other.url()]), pool("spare", &[&other.url()])];
         site.rewrite(&(chat.clone() + other.get(round % 3).map_or("", |text| text)));
         site.reload();
@@ -286,6 +300,57 @@ fn sessions_of_a_removed_backend_get_1012_between_two_messages() {
     assert_eq!(kept_client.exactly(hello.len()), hello);
     let closes = [("route", "gone"), ("code", "1012"), ("side", "proxy")];
     eventually("the end is counted", || site.scrape().sum("selat_closes_total", &closes) == 1);
+}
+
+#[test]
+fn a_message_that_a_removed_backend_has_begun_is_ended_before_the_close() {
+    let stage = Stage::new();
+    let site = Site::start("begun", &route("gone", &[&stage.url()]));
+    let (mut client, mut backend) = open(&site, &stage, "/gone");
+    let (first, last) = (server_frame(TEXT, false, b"one"), server_frame(CONTINUATION, true, b"two"));
+    backend.send(&first);
+    assert_eq!(client.exactly(first.len()), first);
+    site.rewrite(&route("gone", &[&format!("ws://{}", nobody())]));
+    site.reload();
+    assert_eq!(backend.frame().close(), restart());
+    backend.send(&last);
+    assert_eq!(client.exactly(last.len()), last);
+    assert_eq!(client.leave(client_frame), restart());
+}
+
+#[test]
+fn until_its_close_a_session_of_a_removed_backend_loses_no_message() {
+    let (gone, kept) = (Backend::echo(), Backend::echo());
+    let frame = Frame { process: "cores = \"all\"\ndrain_window = \"500ms\"", ..Frame::default() };
+    let site = Site::framed("until", frame, &route("chat", &[&gone.url()]));
+    let talk = |mut client: Client| {
+        thread::spawn(move || {
+            let mut echoed = 0;
+            loop {
+                for number in echoed..echoed + 8 {
+                    // What follows the Close goes nowhere.
+                    let _ = client.send(text(&number.to_string()));
+                }
+                for _ in 0..8 {
+                    match client.read().expect("an echo or a Close") {
+                        Message::Close(frame) => return (echoed, u16::from(frame.expect("a code").code)),
+                        message => assert_eq!(message, text(&echoed.to_string())),
+                    }
+                    echoed += 1;
+                }
+            }
+        })
+    };
+    let clients: Vec<_> = (0..8).map(|_| talk(connect(&site, "/chat"))).collect();
+    let relayed = || site.scrape().sum("selat_messages_total", &[("direction", "from_backend")]);
+    eventually("messages pass", || relayed() > 1000);
+    site.rewrite(&route("chat", &[&kept.url()]));
+    site.reload();
+    for (echoed, code) in clients.into_iter().map(|client| client.join().unwrap()) {
+        assert_eq!(code, 1012);
+        assert!(echoed > 0);
+    }
+    expect_echo(&mut connect(&site, "/chat"), &text("elsewhere"));
 }
 
 #[test]
