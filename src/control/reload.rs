@@ -239,8 +239,8 @@ pub(super) fn changes(former: &Config, config: &Config) -> Vec<String> {
         (former.timeouts != config.timeouts, "process: changed"),
         (former.forwarding != config.forwarding, "forwarded: changed"),
     ];
-    let mut changes: Vec<_> =
-        whole.into_iter().filter_map(|(has_changed, line)| has_changed.then(|| line.to_owned())).collect();
+    let whole = whole.into_iter().filter(|(has_changed, _)| *has_changed);
+    let mut changes: Vec<_> = whole.map(|(_, line)| line.to_owned()).collect();
     let (old, new) = (by_name(&former.pools, |pool| &pool.name), by_name(&config.pools, |pool| &pool.name));
     changes.extend(gone("pool", &former.pools, |pool| &pool.name, &new));
     for pool in &config.pools {
@@ -279,7 +279,7 @@ fn by_name<T>(all: &[T], name: impl Fn(&T) -> &Arc<str>) -> HashMap<&str, &T> {
 
 /// A line for each that is not among `new`.
 fn gone<T>(what: &str, all: &[T], name: impl Fn(&T) -> &Arc<str>, new: &HashMap<&str, &T>) -> Vec<String> {
-    let names = all.iter().map(|one| name(one)).filter(|name| !new.contains_key(&***name));
+    let names = all.iter().map(name).filter(|name| !new.contains_key(&***name));
     names.map(|name| format!("{what} {name}: removed")).collect()
 }
 

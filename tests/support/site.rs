@@ -136,7 +136,7 @@ impl Site {
     pub(crate) fn reload(&self) -> Vec<String> {
         let (status, report) = self.post("/reload");
         assert_eq!(status, 200, "{report}");
-        let changes = report["changes"].as_array().expect("a list").iter();
+        let changes = report.get("changes").and_then(Value::as_array).expect("a list").iter();
         changes.map(|change| change.as_str().expect("a line").to_owned()).collect()
     }
 
