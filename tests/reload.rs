@@ -332,10 +332,11 @@ fn until_its_close_a_session_of_a_removed_backend_loses_no_message() {
                     let _ = client.send(text(&number.to_string()));
                 }
                 for _ in 0..8 {
-                    match client.read().expect("an echo or a Close") {
-                        Message::Close(frame) => return (echoed, u16::from(frame.expect("a code").code)),
-                        message => assert_eq!(message, text(&echoed.to_string())),
+                    let message = client.read().expect("an echo or a Close");
+                    if let Message::Close(frame) = message {
+                        return (echoed, u16::from(frame.expect("a code").code));
                     }
+                    assert_eq!(message, text(&echoed.to_string()));
                     echoed += 1;
                 }
             }
