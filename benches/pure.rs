@@ -1,4 +1,4 @@
-//! The pure rooms on the hot path: scanner, request head, pick.
+//! The pure rooms on the hot path: scanner, request head, route, pick.
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark has a clock")]
 
@@ -17,6 +17,7 @@ use selat::protocol::frame::{Header, MaskKey, Opcode, Rsv, Rules, Scanner};
 use selat::protocol::handshake::{
     Facts, Forwarding, HeaderEdits, Hop, PathRewrite, Rewrite, Scheme, UpgradeRequest, head_len,
 };
+use selat::routing::{HostPattern, ListenId, Matcher, PathPattern, Router};
 
 /// Bytes of one read.
 const READ: usize = 256 * 1024;
@@ -134,5 +135,29 @@ fn pick(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, scanner, request, pick);
+/// 10,000 routes on 1,000 hosts, with exact paths and prefixes; the last of them is asked for, and none.
+fn routing(criterion: &mut Criterion) {
+    let matcher = |host: usize, path: usize| Matcher {
+        listeners: Vec::new(),
+        host: HostPattern::Exact(format!("host{host}.example.com")),
+        path: match path % 2 {
+            0 => PathPattern::Exact(format!("/path{path}/ws")),
+            _ => PathPattern::Prefix(format!("/path{path}/rooms/")),
+        },
+    };
+    let matchers: Vec<_> = (0..10_000).map(|route| matcher(route % 1_000, route / 1_000)).collect();
+    let router = Router::new(&matchers, 1);
+    let mut group = criterion.benchmark_group("routing/10000");
+    for (name, host, target) in [
+        ("last", "Host999.example.com:8765", "/path9/rooms/42?token=abc"),
+        ("none", "host999.example.com", "/path9/halls/42"),
+    ] {
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| router.find(ListenId(0), black_box(host), black_box(target)));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, scanner, request, routing, pick);
 criterion_main!(benches);

@@ -4,11 +4,14 @@
 //! # How a byte travels
 //!
 //! 1. The kernel hands a connection to one shard: each core has a listener of its own
-//!    (`runtime::listener`, SO_REUSEPORT), and `shard::acceptor` takes what it is given.
-//! 2. `shard::upgrade` reads the request; [`protocol::handshake`] judges it and writes it anew for a backend.
-//! 3. [`balance::Selector`] picks the backend, from the latest [`balance::Snapshot`] and what this shard saw itself;
-//!    `shard::dial` performs the handshake with it. Whoever fails is passed over. Only then does the client get its
-//!    101.
+//!    (`runtime::listener`, SO_REUSEPORT), and `shard::acceptor` takes what it is given, or gives it to a shard that
+//!    has fewer.
+//! 2. `shard::upgrade` reads the request's head, [`routing::Router`] finds its route, [`protocol::handshake`] judges
+//!    the upgrade, and [`guard::Guard`] who may have it. What the whole process has only so many of, `shard::permit`
+//!    asks of the control plane.
+//! 3. `shard::place` finds the backend: [`balance::Selector`] picks it, from the latest [`balance::Snapshot`] and what
+//!    this shard saw itself; `shard::dial` performs the handshake with it. Whoever fails is passed over. Only then
+//!    does the client get its 101.
 //! 4. From here on `shard::pump` reads one peer into the shard's scratch buffer, [`session::Tunnel`] says how much of
 //!    it may go on, having [scanned](protocol::frame::Scanner) it, and the pump writes that to the other peer.
 //!    The bytes are the same bytes; what the other socket does not take is kept, and until it has left, nothing more
@@ -17,13 +20,14 @@
 //!
 //! All of a shard's tasks are polled by one `runtime::Driver`, on epoll, inside a pinned glommio executor.
 //! Beside the shards there is one control thread (`control`): it judges the backends' [`health`] from what the
-//! shards report, tells them all, and writes the logs. [`wires`] has every message that crosses threads.
+//! shards report and its probes find, tells them all, grants permits, puts a new [`config::Config`] in force, serves
+//! the admin interface and writes the logs. [`wires`] has every message that crosses threads.
 //!
 //! # Rooms
 //!
-//! *Pure* rooms ([`balance`], [`config`], [`guard`], [`health`], [`protocol`], [`session`], [`telemetry`], [`wires`]) touch
-//! neither clock nor socket: time, randomness and bytes are arguments. They build without the `runtime` feature,
-//! which proves it. *Shells* (`runtime`, `shard`, `control`) touch the world and decide little. `server` puts them
+//! *Pure* rooms ([`balance`], [`config`], [`guard`], [`health`], [`protocol`], [`routing`], [`session`], [`telemetry`],
+//! [`wires`]) touch neither clock nor socket: time, randomness and bytes are arguments. They build without the
+//! `runtime` feature, which proves it. *Shells* (`runtime`, `shard`, `control`) touch the world and decide little. `server` puts them
 //! together; `load` reads a configuration from disk; `demo` shows them at work, `ops` asks a running one how it is.
 //! `tests/architecture.rs` holds everybody to it; `docs/adr` says why.
 

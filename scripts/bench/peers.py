@@ -1,5 +1,6 @@
 """The proxies, each started on a port of its own and ended by its process id."""
 
+import contextlib
 import os
 import pwd
 import random
@@ -7,12 +8,17 @@ import resource
 import shutil
 import socket
 import subprocess
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.request import urlopen
 
 READY_SECONDS = 10
 END_SECONDS = 10
+
+# Between two scrapes of metrics; monitoring asks less often.
+SCRAPE_SECONDS = 1
 
 # Below the ports that the kernel gives to outgoing connections, which are many here.
 PORTS = range(20_000, 32_000)
@@ -187,6 +193,55 @@ class Selat(Process):
                 "--cores", cores, "--log-level", "warn"]
 
 
+class SelatOperated(Selat):
+    """The same, run from a file with one route and one pool, and its metrics scraped once a second."""
+
+    name = "selat-run"
+
+    CONFIG = """\
+[process]
+cores = "{cores}"
+
+[listen.public]
+addr = "{address}"
+
+[route.all]
+pool = "backend"
+
+[pool.backend]
+backends = ["ws://{backend}"]
+
+[admin]
+addr = "127.0.0.1:{admin}"
+
+[log]
+level = "warn"
+"""
+
+    def command(self):
+        self.admin = free_port()
+        config = self.directory / "selat.toml"
+        cores = ",".join(map(str, self.place.proxy_cores))
+        config.write_text(self.CONFIG.format(
+            cores=cores, address=self.address, backend=self.backend.address, admin=self.admin))
+        return [*self.place.pinned(), str(self.binaries.selat), "run", "-c", str(config)]
+
+    def __enter__(self):
+        super().__enter__()
+        self.ended = threading.Event()
+        threading.Thread(target=self.scrape, daemon=True).start()
+        return self
+
+    def scrape(self):
+        while not self.ended.wait(SCRAPE_SECONDS):
+            with contextlib.suppress(OSError), urlopen(f"http://127.0.0.1:{self.admin}/metrics") as answer:
+                answer.read()
+
+    def __exit__(self, *rest):
+        self.ended.set()
+        super().__exit__(*rest)
+
+
 class Nginx(Process):
     """One worker for each core; its master does nothing and is not counted."""
 
@@ -302,8 +357,7 @@ class HaproxyTcp(Haproxy):
     mode = "mode tcp\n    option splice-auto"
 
 
-KINDS = {"selat": Selat, "nginx": Nginx, "haproxy": Haproxy, "haproxy-tcp": HaproxyTcp, "relay": Relay,
-         "direct": Direct}
+KINDS = {kind.name: kind for kind in [Selat, SelatOperated, Nginx, Haproxy, HaproxyTcp, Relay]} | {"direct": Direct}
 
 
 def make(name, *rest):

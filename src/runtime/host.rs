@@ -9,9 +9,12 @@ use crate::config::{Config, Cores};
 
 use super::listener::BACKLOG;
 
-/// Descriptors a process needs beside those of its sessions: listeners, rings, logs, 64 probes, 64 connections to the
-/// admin interface.
-const DESCRIPTORS_BESIDE: u64 = 256;
+/// Descriptors a process needs beside those of its sessions: listeners, epoll, rings, logs.
+const DESCRIPTORS_BESIDE: u64 = 64;
+
+/// Connections to the admin interface that it serves at once, and probes: one for each backend, up to so many.
+const DESCRIPTORS_OF_ADMIN: u64 = 64;
+const PROBES_MAX: usize = 64;
 
 /// Descriptors of one session: its client's and its backend's.
 const DESCRIPTORS_PER_SESSION: u64 = 2;
@@ -113,7 +116,7 @@ impl Host {
         let cores = allowed_cores(&config.cores)?;
         check_memlock(cores.len())?;
         check_io_uring()?;
-        let connections_max = check_nofile(config.limits.connections_max, cores.len())?;
+        let connections_max = check_nofile(config, cores.len())?;
         Ok(Self { cores, connections_max, warnings: warnings() })
     }
 }
@@ -161,8 +164,13 @@ fn check_memlock(shards: usize) -> Result<(), HostError> {
     }
 }
 
-fn check_nofile(wanted: Option<u32>, shards: usize) -> Result<u32, HostError> {
-    let beside = DESCRIPTORS_BESIDE + DESCRIPTORS_PER_SHARD * u64::try_from(shards).unwrap_or(u64::MAX);
+fn check_nofile(config: &Config, shards: usize) -> Result<u32, HostError> {
+    let wanted = config.limits.connections_max;
+    let backends: usize = config.pools.iter().map(|pool| pool.backends.len()).sum();
+    let probes = u64::try_from(backends.min(PROBES_MAX)).unwrap_or(u64::MAX);
+    let admin = config.admin.as_ref().map_or(0, |_| DESCRIPTORS_OF_ADMIN);
+    let per_shards = DESCRIPTORS_PER_SHARD * u64::try_from(shards).unwrap_or(u64::MAX);
+    let beside = DESCRIPTORS_BESIDE + per_shards + admin + probes;
     let possible = hard_limit(Resource::Nofile).saturating_sub(beside) / DESCRIPTORS_PER_SESSION;
     let connections = wanted.map_or(possible.min(CONNECTIONS_MAX), u64::from);
     let needed = connections * DESCRIPTORS_PER_SESSION + beside;

@@ -32,7 +32,7 @@ pub(super) async fn admit(
     let ask = Ask::Route { route: route.route.name.clone(), client: visitor.client(), limits };
     let (ruling, permit) = ask_while_present(shard, client, ask).await?;
     match ruling {
-        Ruling::Admitted | Ruling::Placed(_) => visitor.permit = Some(permit),
+        Ruling::Admitted | Ruling::Placed(_) => visitor.permit = permit,
         Ruling::Denied(Denied::Client) => return Err(denied(Denial::AddressFull)),
         Ruling::Denied(Denied::Route) => return Err(denied(Denial::RouteFull)),
         Ruling::Crowded => return Err(Refusal::Full.into()),

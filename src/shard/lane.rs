@@ -1,6 +1,7 @@
 //! One connection of a session, as the pump holds it.
 
 use std::io;
+use std::time::Instant;
 
 use crate::runtime::Socket;
 use crate::session::Disposition;
@@ -14,11 +15,19 @@ pub(super) struct Lane {
     /// `None` once it is closed.
     socket: Option<Socket>,
     pub(super) kept: Vec<u8>,
-    unsent: Vec<u8>,
-    /// Bytes at the front of `unsent` that have left.
-    sent: usize,
+    /// Boxed, and given back once it has left: an idle session owns no buffer.
+    unsent: Option<Box<Unsent>>,
     read_max: usize,
     is_finished: bool,
+}
+
+/// Bytes that wait for their socket.
+struct Unsent {
+    bytes: Vec<u8>,
+    /// Of these, at the front, have left.
+    sent: usize,
+    /// When the read was learned of that is being measured, if one of them is.
+    measured_since: Option<Instant>,
 }
 
 /// What became of bytes that were waiting.
@@ -29,7 +38,10 @@ pub(super) enum Flush {
     /// Some have left: the peer has made room.
     Some,
     /// The last of them have left.
-    All,
+    All {
+        /// When the read was learned of that was measured, if one of them was.
+        measured_since: Option<Instant>,
+    },
 }
 
 impl Lane {
@@ -37,8 +49,7 @@ impl Lane {
         Self {
             socket: Some(socket),
             kept: Vec::new(),
-            unsent: Vec::new(),
-            sent: 0,
+            unsent: None,
             read_max: READ_LEAST,
             is_finished: false,
         }
@@ -69,35 +80,42 @@ impl Lane {
     /// Whether everything written has left.
     #[inline]
     pub(super) fn is_flushed(&self) -> bool {
-        self.unsent.is_empty()
+        self.unsent.is_none()
     }
 
     /// Writes what the socket takes and keeps the rest, behind what is already waiting.
     #[inline]
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let Some(socket) = &self.socket else { return Ok(()) };
-        let written = if self.unsent.is_empty() { socket.try_write(bytes)? } else { 0 };
+        let written = if self.unsent.is_none() { socket.try_write(bytes)? } else { 0 };
         if let Some(rest @ [_, ..]) = bytes.get(written..) {
-            self.unsent.extend_from_slice(rest);
+            let new = || Box::new(Unsent { bytes: Vec::new(), sent: 0, measured_since: None });
+            self.unsent.get_or_insert_with(new).bytes.extend_from_slice(rest);
         }
         Ok(())
+    }
+
+    /// What has been written last is of a read that was learned of at `since`, and is being measured. Whether it waits;
+    /// else it has left already.
+    pub(super) fn measure(&mut self, since: Instant) -> bool {
+        let Some(unsent) = &mut self.unsent else { return false };
+        unsent.measured_since.get_or_insert(since);
+        true
     }
 
     /// Writes what has been waiting.
     #[inline]
     pub(super) fn flush(&mut self) -> io::Result<Flush> {
-        let Some(socket) = self.socket.as_ref().filter(|_| !self.unsent.is_empty()) else {
+        let (Some(socket), Some(unsent)) = (&self.socket, &mut self.unsent) else {
             return Ok(Flush::Nothing);
         };
-        let written = socket.try_write(self.unsent.get(self.sent..).unwrap_or_default())?;
-        self.sent += written;
-        if self.sent < self.unsent.len() {
+        let written = socket.try_write(unsent.bytes.get(unsent.sent..).unwrap_or_default())?;
+        unsent.sent += written;
+        if unsent.sent < unsent.bytes.len() {
             return Ok(if written == 0 { Flush::Nothing } else { Flush::Some });
         }
-        // Given back, not kept: an idle session owns no buffer.
-        self.unsent = Vec::new();
-        self.sent = 0;
-        Ok(Flush::All)
+        let measured_since = self.unsent.take().and_then(|unsent| unsent.measured_since);
+        Ok(Flush::All { measured_since })
     }
 
     /// Reads less at once while the other peer does not keep up, more while it does.
@@ -112,14 +130,14 @@ impl Lane {
             Disposition::Keep => {}
             Disposition::Finish => {
                 if let Some(socket) =
-                    self.socket.as_ref().filter(|_| self.unsent.is_empty() && !self.is_finished)
+                    self.socket.as_ref().filter(|_| self.unsent.is_none() && !self.is_finished)
                 {
                     socket.finish();
                     self.is_finished = true;
                 }
             }
             Disposition::Drop => {
-                if self.unsent.is_empty() {
+                if self.unsent.is_none() {
                     self.socket = None;
                 }
             }

@@ -29,16 +29,24 @@ struct Waiting {
     ruling: Option<Ruling>,
 }
 
-/// Something granted, given back when dropped.
-pub(super) struct Permit {
+/// Something granted, given back when dropped. Small where nothing was: every session has room for two.
+pub(super) struct Permit(Option<Box<Granted>>);
+
+struct Granted {
     shard: Rc<Shard>,
-    release: Option<Release>,
+    release: Release,
+}
+
+impl Permit {
+    /// What needs none.
+    pub(super) const NONE: Self = Self(None);
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if let Some(release) = self.release.take() {
-            self.shard.release(release);
+        if let Some(granted) = self.0.take() {
+            let Granted { shard, release } = *granted;
+            shard.release(release);
         }
     }
 }
@@ -51,7 +59,7 @@ pub(super) async fn ask(shard: &Rc<Shard>, ask: Ask) -> (Ruling, Permit) {
     let question = Question::put(shard, ask);
     let ruling = poll_fn(|_| question.ruling().map_or(Poll::Pending, Poll::Ready)).await;
     let release = question.close().and_then(|ask| granted(ask, ruling));
-    (ruling, Permit { shard: shard.clone(), release })
+    (ruling, Permit(release.map(|release| Box::new(Granted { shard: shard.clone(), release }))))
 }
 
 /// What has to be given back after this ruling.

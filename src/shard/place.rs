@@ -75,7 +75,7 @@ pub(super) async fn place(
 struct Seat {
     backend: BackendId,
     /// Where the backend takes only so many.
-    permit: Option<Permit>,
+    permit: Permit,
 }
 
 /// Takes a seat on the backend that was picked, or waits for one where seats are few; `None` if there is nothing to
@@ -93,14 +93,14 @@ async fn seat(
     let name = {
         let pool = pool.pool.borrow();
         if !pool.is_limited() {
-            return Ok(picked.map(|backend| Seat { backend, permit: None }));
+            return Ok(picked.map(|backend| Seat { backend, permit: Permit::NONE }));
         }
         pool.name.clone()
     };
     let ask = Ask::Backend { pool: name, preferred: picked, tried: tried.to_vec() };
     let (ruling, permit) = ask_while_present(shard, client, ask).await?;
     match ruling {
-        Ruling::Placed(backend) => Ok(Some(Seat { backend, permit: Some(permit) })),
+        Ruling::Placed(backend) => Ok(Some(Seat { backend, permit })),
         Ruling::Crowded if tried.is_empty() => Err(Refusal::Crowded.into()),
         Ruling::Admitted | Ruling::Denied(_) | Ruling::Crowded => Ok(None),
     }

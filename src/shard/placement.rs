@@ -18,17 +18,12 @@ pub(super) struct Placement {
     retirements: u32,
     is_open: bool,
     /// Where the backend takes only so many.
-    _permit: Option<Permit>,
+    _permit: Permit,
 }
 
 impl Placement {
     /// Takes a place for a session that is still to be accepted.
-    pub(super) fn take(
-        shard: &Rc<Shard>,
-        pool: &Rc<PoolState>,
-        backend: BackendId,
-        permit: Option<Permit>,
-    ) -> Self {
+    pub(super) fn take(shard: &Rc<Shard>, pool: &Rc<PoolState>, backend: BackendId, permit: Permit) -> Self {
         pool.selector.borrow_mut().handle_opened(backend);
         shard.has_changed.set(true);
         let books = shard.books.borrow_mut().backend(backend);

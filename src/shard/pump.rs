@@ -11,7 +11,6 @@ use super::Shard;
 use super::lane::{Flush, Lane};
 use super::placement::Placement;
 use super::record::{Ledger, Summary};
-use super::sample::Unfinished;
 use super::upgrade::PoolOpening;
 use super::visitor::Visitor;
 use crate::runtime::Socket;
@@ -30,8 +29,6 @@ pub(super) struct Pump {
     alarm: Option<Instant>,
     placement: Placement,
     ledger: Ledger,
-    /// A read that is being measured.
-    unfinished: Option<Unfinished>,
     /// Of the times that the tunnel slowed its client down, those that are in the counters.
     throttled: u64,
     has_faulted: bool,
@@ -48,7 +45,6 @@ impl Pump {
             alarm: None,
             placement: opening.placement,
             ledger: Ledger::open(&shard, visitor),
-            unfinished: None,
             throttled: 0,
             has_faulted: false,
             shard,
@@ -190,9 +186,9 @@ impl Pump {
         match self.lane(to).flush() {
             Ok(Flush::Nothing) => {}
             Ok(Flush::Some) => self.tunnel.handle_progress(to, now),
-            Ok(Flush::All) => {
+            Ok(Flush::All { measured_since }) => {
                 self.tunnel.handle_progress(to, now);
-                if let Some(Unfinished { since, .. }) = self.unfinished.take_if(|sample| sample.to == to) {
+                if let Some(since) = measured_since {
                     self.shard.relayed(self.shard.driver.clock().saturating_duration_since(since));
                 }
             }
@@ -236,11 +232,8 @@ impl Pump {
         if after.bytes == before.bytes {
             return;
         }
-        let to = from.other();
-        if self.lane(to).is_flushed() {
+        if !self.lane(from.other()).measure(now) {
             self.shard.relayed(self.shard.driver.clock().saturating_duration_since(now));
-        } else {
-            self.unfinished.get_or_insert(Unfinished { to, since: now });
         }
     }
 
@@ -315,6 +308,7 @@ pub(super) mod tests {
     use crate::runtime::mailbox::mailbox;
     use crate::session::{Excess, Ping, Pings, Rate, RateLimit, Settings};
     use crate::shard::Place;
+    use crate::shard::permit::Permit;
 
     pub(in crate::shard) fn shard(driver: &Driver, settings: Settings) -> Rc<Shard> {
         let address = ListenAddress::Tcp(([127, 0, 0, 1], 0).into());
@@ -356,7 +350,7 @@ pub(super) mod tests {
         let pool = visitor.route().unwrap().pool.clone().unwrap();
         let opening = PoolOpening {
             backend: Socket::accepted(&shard.driver, backend.into()).unwrap(),
-            placement: Placement::take(&shard, &pool, BackendId(0), None),
+            placement: Placement::take(&shard, &pool, BackendId(0), Permit::NONE),
             rsv: Rsv::NONE,
             early_from_client: Vec::new(),
             early_from_backend: Vec::new(),

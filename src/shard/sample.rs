@@ -1,7 +1,7 @@
 //! Which reads are measured, and what was measured of them.
 
 use std::cell::Cell;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Shard;
 use crate::session::Peer;
@@ -25,15 +25,6 @@ impl Sampler {
         self.reads.set(reads % READS_A_SAMPLE);
         reads == READS_A_SAMPLE
     }
-}
-
-/// A read whose bytes have not all left.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Unfinished {
-    /// Toward whom they go.
-    pub(super) to: Peer,
-    /// When they were learned of.
-    pub(super) since: Instant,
 }
 
 impl Shard {

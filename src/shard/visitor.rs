@@ -26,13 +26,13 @@ pub(super) struct Visitor {
     /// The client, as trusted proxies tell; else the peer.
     client: Option<IpAddr>,
     /// Where it has connected to, if anybody has said so.
-    local: Option<SocketAddr>,
+    local: Option<Box<SocketAddr>>,
     route: Option<Rc<RouteState>>,
-    path: String,
+    path: Box<str>,
     /// Who it has proved to be.
     pub(super) identity: Identity,
     /// Where its route has only so many connections.
-    pub(super) permit: Option<Permit>,
+    pub(super) permit: Permit,
 }
 
 impl Visitor {
@@ -43,9 +43,9 @@ impl Visitor {
             client: peer.map(|peer| peer.ip()),
             local: None,
             route: None,
-            path: String::new(),
+            path: Box::default(),
             identity: Identity::ANONYMOUS,
-            permit: None,
+            permit: Permit::NONE,
         }
     }
 
@@ -63,13 +63,16 @@ impl Visitor {
     pub(super) fn announce(&mut self, source: Option<SocketAddr>, destination: Option<SocketAddr>) {
         self.peer = source.or(self.peer);
         self.client = self.peer.map(|peer| peer.ip());
-        self.local = destination;
+        self.local = destination.map(Box::new);
     }
 
     /// The client, and what it has connected to, for a backend that wants to hear it; `socket` is its connection.
     pub(super) fn endpoints(&self, socket: &Socket) -> Option<(SocketAddr, SocketAddr)> {
         let port = self.peer.map_or(0, |peer| peer.port());
-        Some((SocketAddr::new(self.client?, port), self.local.or_else(|| socket.local_address())?))
+        Some((
+            SocketAddr::new(self.client?, port),
+            self.local.as_deref().copied().or_else(|| socket.local_address())?,
+        ))
     }
 
     /// Finds the route for this head, and who really sent it. A target that is no path takes a route for every path,
@@ -77,7 +80,7 @@ impl Visitor {
     pub(super) fn take_route(&mut self, plan: &Plan, head: &RequestHead<'_>) -> Option<Rc<RouteState>> {
         let path = head.path().unwrap_or_default();
         let shown = path.floor_char_boundary(PATH_BYTES_MAX);
-        path.get(..shown).unwrap_or_default().clone_into(&mut self.path);
+        self.path = path.get(..shown).unwrap_or_default().into();
         self.client = self.peer.map(|peer| plan.config.forwarding.real_client(peer.ip(), head));
         self.route = plan.route(self.listener, head.host().unwrap_or_default(), path);
         self.route.clone()
@@ -123,7 +126,7 @@ impl Visitor {
         SessionRecord {
             client: self.name(),
             route: self.route.as_ref().map(|route| route.route.name.clone()),
-            path: self.path.clone(),
+            path: self.path.to_string(),
             identity: self.identity.name().map(str::to_owned),
             backend: None,
             end,

@@ -59,7 +59,7 @@ pub(super) fn expand(
     Ok(expanded)
 }
 
-/// Text that [`expand`] gives back as it is.
+/// Text in which nothing is replaced: as it stands, once the configuration has been read.
 pub fn escape(text: &str) -> String {
     text.replace("${", "$${")
 }
