@@ -7,6 +7,7 @@ mod cli;
 mod logging;
 
 use cli::{Invocation, Proxy};
+use selat::control::{Owner, Signals};
 
 /// Exit code for what the user can put right: flags, addresses, limits of the host.
 const EXIT_CANNOT_START: u8 = 2;
@@ -37,9 +38,10 @@ fn main() -> ExitCode {
 
 fn run(proxy: Proxy) -> anyhow::Result<bool> {
     let Proxy { config, origin, warnings, logging } = proxy;
-    let _flushed_at_exit = logging::start(logging)?;
+    let logs = logging::start(logging)?;
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    Ok(selat::server::run(config, origin)?.is_clean)
+    let owner = Owner { origin, signals: Signals::Handled, lines_lost: Box::new(logs.lines_lost()) };
+    Ok(selat::server::run(config, owner)?.is_clean)
 }
 
 fn demonstrate(settings: selat::demo::Settings, logging: logging::Logging) -> anyhow::Result<bool> {

@@ -14,7 +14,7 @@ use super::registry::Registry;
 use super::reload::{Finished, Generation, Reloads, Reply, changes};
 use super::signals::Signal;
 use super::watchdog::Watchdog;
-use super::{Outcome, Setup, now};
+use super::{Outcome, Owner, Setup, now};
 use crate::balance::{BackendId, ShardId, Ticket};
 use crate::config::{Config, ListenAddress, Placement};
 use crate::runtime::handover::Heirlooms;
@@ -45,12 +45,14 @@ pub(super) struct Control {
     watchdog: Option<Watchdog>,
     heirlooms: Heirlooms,
     passed_on: Vec<ListenAddress>,
+    lines_lost: Box<dyn Fn() -> u64 + Send>,
 }
 
 impl Control {
     /// The control plane of a server that is starting, and what it is told by.
     pub(super) fn new(setup: Setup) -> (Self, Mailbox<ToControl>) {
-        let Setup { config, origin, registry, cores, shards, inbox, signals, heirlooms, .. } = setup;
+        let Setup { config, owner, registry, cores, shards, inbox, heirlooms, .. } = setup;
+        let Owner { origin, signals, lines_lost } = owner;
         let service = signals.service_manager();
         let mut grants = Grants::default();
         // Nobody can be waiting yet.
@@ -74,6 +76,7 @@ impl Control {
             shards,
             service,
             heirlooms,
+            lines_lost,
         };
         (control, inbox)
     }
@@ -382,7 +385,18 @@ impl Control {
 
     fn overview(&self) -> Overview {
         let Self { config, since, phase, generation, cores, registry, grants, books, .. } = self;
-        let view = View { config, since: *since, phase: *phase, generation, cores, registry, grants, books };
+        let lines_lost = (self.lines_lost)();
+        let view = View {
+            config,
+            since: *since,
+            phase: *phase,
+            generation,
+            cores,
+            registry,
+            grants,
+            books,
+            lines_lost,
+        };
         view.overview(now())
     }
 }

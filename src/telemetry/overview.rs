@@ -30,7 +30,7 @@ pub struct Overview {
     pub pools: Vec<PoolOverview>,
     /// Of the whole process.
     pub histograms: Histograms,
-    /// Log lines lost because the control plane could not keep up.
+    /// Log lines lost because the control plane, or whoever reads the log, could not keep up.
     pub log_lines_dropped: u64,
 }
 
