@@ -1,8 +1,8 @@
 //! What the configuration in force means for this shard: its routes and pools, ready for use.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -100,10 +100,13 @@ impl Plan {
             }
         });
         let pools: Vec<_> = pools.collect();
+        let kept: HashMap<_, _> = self.routes.iter().map(|kept| (&*kept.route.name, kept)).collect();
         let routes = config.routes.iter().map(|route| {
             let pool = pool_of(&route.target, &pools);
-            let kept = self.routes.iter().find(|kept| kept.is_as(route, pool.as_ref()));
-            kept.map_or_else(|| Rc::new(RouteState::new(route, pool, books, shards)), Rc::clone)
+            match kept.get(&*route.name) {
+                Some(kept) if kept.is_as(route, pool.as_ref()) => Rc::clone(kept),
+                Some(_) | None => Rc::new(RouteState::new(route, pool, books, shards)),
+            }
         });
         let routes = routes.collect();
         let router = Router::new(config.routes.iter().map(|route| &route.matcher), config.listeners.len());
@@ -168,7 +171,7 @@ impl RouteState {
             (None, None) => true,
             (Some(_), None) | (None, Some(_)) => false,
         };
-        is_same_pool && *self.route == *route
+        is_same_pool && self.route.is_like(route)
     }
 }
 
