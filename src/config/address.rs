@@ -14,17 +14,6 @@ pub enum ListenAddress {
     Unix(PathBuf),
 }
 
-impl ListenAddress {
-    /// Its TCP port, if it has one.
-    #[must_use]
-    pub fn port(&self) -> Option<u16> {
-        match self {
-            Self::Tcp(address) => Some(address.port()),
-            Self::Unix(_) => None,
-        }
-    }
-}
-
 /// Not a listen address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{given:?} is not a listen address; write :8765, 0.0.0.0:8765, [::1]:8765 or unix:/path/to/socket")]

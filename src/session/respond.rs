@@ -1,6 +1,6 @@
 //! A session that selat answers itself: the *respond* route's echo and ticker (RFC 6455 §5.5).
 
-use super::{Flow, Settings, Then};
+use super::{Cause, Flow, Settings, Side, Then, Why};
 use crate::protocol::Role;
 use crate::protocol::frame::{
     CloseCode, End, Header, MaskKey, Opcode, Rsv, Rules, Scanner, close_frame, mask,
@@ -32,6 +32,7 @@ pub struct Responder {
     script: Script,
     payload: Payload,
     state: State,
+    cause: Option<Cause>,
 }
 
 /// How far a session is.
@@ -54,7 +55,7 @@ impl Responder {
         let &Settings { message_bytes_max, frame_bytes_max, .. } = settings;
         let rules = Rules { sender: Role::Client, rsv: Rsv::NONE, message_bytes_max, frame_bytes_max };
         let payload = Payload { left: 0, key: MaskKey([0; 4]), phase: 0, is_answered: false };
-        Self { scanner: Scanner::new(rules), script, payload, state: State::Open }
+        Self { scanner: Scanner::new(rules), script, payload, state: State::Open, cause: None }
     }
 
     /// Appends to `out` what answers these bytes. The flow says how many of them were taken.
@@ -71,14 +72,14 @@ impl Responder {
             // Nothing was asked to be stopped at.
             End::More | End::Pong { .. } | End::Unit => self.answer(legal, out),
             // Its echo is among the answers.
-            End::Close { .. } => {
+            End::Close { code, .. } => {
                 self.answer(legal, out);
-                self.state = State::Over;
+                self.end(Why::Closed, code);
             }
             End::Violation(violation) => {
                 self.answer(legal, out);
                 out.extend_from_slice(&close_frame(violation.close_code(), &violation.to_string(), None));
-                self.state = State::Over;
+                self.end(Why::Violation(violation), Some(violation.close_code()));
             }
         }
         Flow {
@@ -118,6 +119,17 @@ impl Responder {
             out.extend_from_slice(&close_frame(code, reason, None));
         }
         Flow { forward: piece.len(), ..Flow::DROP }
+    }
+
+    fn end(&mut self, why: Why, code: Option<CloseCode>) {
+        self.state = State::Over;
+        self.cause = Some(Cause { side: Side::Client, why, code });
+    }
+
+    /// What the client did to end the session, if it was the client.
+    #[must_use]
+    pub fn cause(&self) -> Option<Cause> {
+        self.cause
     }
 
     /// Whether a Close has been sent, so that the connection ends once `out` has left.
@@ -250,6 +262,10 @@ mod tests {
             let close = close_frame(CloseCode::MESSAGE_TOO_BIG, reason, None);
             assert_eq!(out, [answer, close].concat());
             assert!(responder.is_over());
+            assert!(
+                matches!(responder.cause(), Some(Cause { side: Side::Client, why: Why::Violation(_), code })
+                if code == Some(CloseCode::MESSAGE_TOO_BIG))
+            );
         }
     }
 }

@@ -59,12 +59,12 @@ pub(super) async fn dial(
     let Some(view) = pool.view(backend) else { return Err(NotDialled::Failed(Outcome::Refused)) };
     let settings = pool.pool.borrow().clone();
     let base_path = settings.backends.get(view.spec).map_or("", |backend| &backend.url.base_path);
-    let (visitor, client) = client;
     let mut bytes = Vec::new();
     if let Some(version) = settings.send_proxy {
-        proxy_protocol::encode(version, visitor.endpoints(client), &mut bytes);
+        let (visitor, socket) = client;
+        proxy_protocol::encode(version, visitor.endpoints(socket), &mut bytes);
     }
-    bytes.extend(head(&shard.plan(), base_path, request, visitor));
+    bytes.extend(head(&shard.plan(), base_path, request, client));
     let began = shard.now();
     let at = began + settings.connect;
     let socket = Socket::connect(&shard.driver, view.address).map_err(|error| failure(&error))?;
@@ -88,14 +88,19 @@ pub(super) async fn dial(
 }
 
 /// The request as the backend gets it.
-fn head(plan: &Plan, base_path: &str, request: &UpgradeRequest<'_>, visitor: &Visitor) -> Vec<u8> {
+fn head(
+    plan: &Plan,
+    base_path: &str,
+    request: &UpgradeRequest<'_>,
+    (visitor, client): (&Visitor, &Socket),
+) -> Vec<u8> {
     let (path, edits) = match visitor.route() {
         Some(route) => (&route.route.rewrite, &route.route.request_headers),
         None => (&PathRewrite::default(), &HeaderEdits::default()),
     };
     let forwarding = &plan.config.forwarding;
     let facts = &visitor.facts(request);
-    request.head_for(&Rewrite { base_path, path, forwarding, hop: visitor.hop(plan), edits, facts })
+    request.head_for(&Rewrite { base_path, path, forwarding, hop: visitor.hop(client), edits, facts })
 }
 
 fn failure(error: &io::Error) -> NotDialled {

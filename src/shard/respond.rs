@@ -111,8 +111,8 @@ impl Respond {
         self.received.add(flow.forward, flow.messages);
         self.ledger.count(None, Peer::Client, flow.forward, flow.messages);
         self.send(&answer, if self.tick.is_none() { flow.messages } else { 0 });
-        if self.responder.is_over() {
-            self.note(Side::Client, Why::Closed, None);
+        if let Some(Cause { side, why, code }) = self.responder.cause() {
+            self.note(side, why, code);
         }
     }
 

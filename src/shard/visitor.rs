@@ -68,11 +68,19 @@ impl Visitor {
 
     /// The client, and what it has connected to, for a backend that wants to hear it; `socket` is its connection.
     pub(super) fn endpoints(&self, socket: &Socket) -> Option<(SocketAddr, SocketAddr)> {
-        let port = self.peer.map_or(0, |peer| peer.port());
-        Some((
-            SocketAddr::new(self.client?, port),
-            self.local.as_deref().copied().or_else(|| socket.local_address())?,
-        ))
+        Some((self.endpoint()?, self.local(socket)?))
+    }
+
+    /// What it has connected to.
+    fn local(&self, socket: &Socket) -> Option<SocketAddr> {
+        self.local.as_deref().copied().or_else(|| socket.local_address())
+    }
+
+    /// The client and its port; that of one that others speak for is not known, and 0.
+    fn endpoint(&self) -> Option<SocketAddr> {
+        let (peer, client) = (self.peer?, self.client?);
+        let is_itself = peer.ip().to_canonical() == client.to_canonical();
+        Some(SocketAddr::new(client, if is_itself { peer.port() } else { 0 }))
     }
 
     /// Finds the route for this head, and who really sent it. A target that is no path takes a route for every path,
@@ -106,18 +114,18 @@ impl Visitor {
         }
     }
 
-    /// How the request reached us.
-    pub(super) fn hop(&self, plan: &Plan) -> Hop {
-        let port = self.listen(plan).and_then(|listen| listen.address.port());
+    /// How the request reached us; `socket` is its connection.
+    pub(super) fn hop(&self, socket: &Socket) -> Hop {
+        let port = self.local(socket).map(|local| local.port());
         Hop { peer: self.peer.map(|peer| peer.ip()), scheme: Scheme::Http, port }
     }
 
     /// The client's address for the log.
     fn name(&self) -> String {
-        match (self.peer, self.client) {
-            (Some(peer), Some(client)) if peer.ip() == client => peer.to_string(),
-            (_, Some(client)) => client.to_string(),
-            (_, None) => "unix".to_owned(),
+        match self.endpoint() {
+            None => "unix".to_owned(),
+            Some(client) if client.port() == 0 => client.ip().to_string(),
+            Some(client) => client.to_string(),
         }
     }
 

@@ -1,4 +1,4 @@
-"""A client of the `websockets` library for tests/proxy_python.rs.
+"""A client of the `websockets` library for tests/proxy_python.rs and tests/keepalive.rs.
 
 usage: client.py SCENARIO URL [ARGUMENT...]      exits with 0 if all was as it should be
 """
@@ -92,6 +92,14 @@ async def pings(url):
         assert connection.latency > 0
 
 
+async def quiet(url):
+    """Says little, for longer than a keepalive's patience."""
+    async with open_(url, compression=None, ping_interval=None) as connection:
+        await expect_echo(connection, "before")
+        await asyncio.sleep(0.5)
+        await expect_echo(connection, "after")
+
+
 async def subprotocols(url):
     for offered, chosen in [(["soap", "chat.v2"], "chat.v2"), (["chat.v1"], "chat.v1"), (None, None)]:
         async with open_(url + "/facts", subprotocols=offered) as connection:
@@ -173,6 +181,7 @@ SCENARIOS = [
     large,
     fragments,
     pings,
+    quiet,
     subprotocols,
     headers,
     closes,

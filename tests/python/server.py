@@ -1,4 +1,4 @@
-"""A server of the `websockets` library for tests/proxy_python.rs; prints its port once it listens.
+"""A server of the `websockets` library for tests/proxy_python.rs and tests/keepalive.rs; prints its port once it listens.
 
 What a client gets depends on the path it asks for.
 """

@@ -6,9 +6,14 @@ pub(crate) const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 /// A legal opening handshake for `target`, with these further header lines.
 pub(crate) fn upgrade_request(target: &str, more: &[&str]) -> Vec<u8> {
+    upgrade_request_to("chat.example", target, more)
+}
+
+/// The same, asking this host.
+pub(crate) fn upgrade_request_to(host: &str, target: &str, more: &[&str]) -> Vec<u8> {
     let more: String = more.iter().map(|line| format!("{line}\r\n")).collect();
     format!(
-        "GET {target} HTTP/1.1\r\nHost: chat.example\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        "GET {target} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n{more}\r\n"
     )
     .into_bytes()

@@ -39,6 +39,10 @@ impl Line {
         self.raw("message") == Some(message)
     }
 
+    pub(crate) fn begins(&self, message: &str) -> bool {
+        self.raw("message").is_some_and(|found| found.starts_with(message))
+    }
+
     /// What a session line says of its end: by whom, why, with which code.
     pub(crate) fn end(&self) -> (String, String, Option<u16>) {
         let code = self.has("code").then(|| self.number("code").try_into().expect("a close code"));

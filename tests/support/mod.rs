@@ -8,6 +8,7 @@ pub(crate) mod admin;
 pub(crate) mod backend;
 pub(crate) mod crowd;
 pub(crate) mod frames;
+pub(crate) mod gate;
 pub(crate) mod greeting;
 pub(crate) mod http;
 pub(crate) mod log;

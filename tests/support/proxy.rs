@@ -77,6 +77,17 @@ impl Proxy {
         self.file.as_ref().expect("it was started from a file").write(text);
     }
 
+    /// Runs a configuration, on one core unless it has a table `process`.
+    pub(crate) fn from_toml_on_one_core(text: &str) -> Self {
+        let core = allowed_cores().first().expect("one core").to_string();
+        let process = if text.contains("[process]") {
+            String::new()
+        } else {
+            format!("[process]\ncores = \"{core}\"\n")
+        };
+        Self::from_toml(&(process + text))
+    }
+
     /// Starts it this way; a test that does not get it to listen fails.
     pub(crate) fn spawn(mut command: Command) -> Self {
         command.args(["--log-format", "json"]).stdin(Stdio::null()).stderr(Stdio::piped());
@@ -86,8 +97,13 @@ impl Proxy {
         thread::spawn(move || errors.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
         let (address, unasked, all) = (String::new(), Vec::new(), Vec::new());
         let mut proxy = Self { child, address, output, unasked, all, file: None };
-        proxy.address = proxy.line("listening").get("address");
+        proxy.address = proxy.next_address();
         proxy
+    }
+
+    /// The address of its next listener, in the order of the configuration; that of the first is in `address`.
+    pub(crate) fn next_address(&mut self) -> String {
+        self.line("listening").get("address")
     }
 
     /// A WebSocket connection to it.
@@ -105,7 +121,16 @@ impl Proxy {
 
     /// The next line with this message that was not asked for yet.
     pub(crate) fn line(&mut self, message: &str) -> Line {
-        if let Some(at) = self.unasked.iter().position(|line| line.is(message)) {
+        self.next_line(message, |line| line.is(message))
+    }
+
+    /// The next line whose message begins like this that was not asked for yet.
+    pub(crate) fn line_beginning(&mut self, beginning: &str) -> Line {
+        self.next_line(beginning, |line| line.begins(beginning))
+    }
+
+    fn next_line(&mut self, message: &str, is_it: impl Fn(&Line) -> bool) -> Line {
+        if let Some(at) = self.unasked.iter().position(&is_it) {
             return self.unasked.remove(at);
         }
         let deadline = Deadline::new();
@@ -115,7 +140,7 @@ impl Proxy {
                 Ok(line) => self.take(line),
                 Err(error) => unreachable!("the proxy logs {message:?}: {error}"),
             }
-            if let Some(line) = self.unasked.pop_if(|line| line.is(message)) {
+            if let Some(line) = self.unasked.pop_if(|line| is_it(line)) {
                 return line;
             }
         }
@@ -129,6 +154,20 @@ impl Proxy {
     /// The line of a session that has ended.
     pub(crate) fn session(&mut self) -> Line {
         self.line("session ended")
+    }
+
+    /// The line of a request that came to no session: its status and the word for its reason.
+    pub(crate) fn refusal(&mut self) -> (u64, String) {
+        let line = self.line("request refused");
+        (line.number("status"), line.get("reason"))
+    }
+
+    /// That nothing it has logged so far, from its start on, has this in it.
+    pub(crate) fn expect_never_logged(&mut self, secret: &str) {
+        // A line that comes last: what was to be logged before it stands before it.
+        self.counters();
+        let traitor = self.all.iter().find(|line| line.contains(secret));
+        assert_eq!(traitor, None, "{secret} is nobody's business");
     }
 
     /// What it counts at this moment: a line a shard, and one for all of them.

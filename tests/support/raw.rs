@@ -1,10 +1,12 @@
 //! One end of a connection, byte by byte.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream, ToSocketAddrs};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
 
 use super::DEADLINE;
 use super::frames::{CLOSE, Encode, Frame};
@@ -38,6 +40,16 @@ impl Raw {
         let stream = TcpStream::connect(address).expect("it accepts");
         stream.set_nodelay(true).expect("it is TCP");
         Self::new(stream)
+    }
+
+    /// The same from an address of the caller's choice.
+    pub(crate) fn connect_from(source: Ipv4Addr, address: &str) -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a descriptor");
+        socket.bind(&SocketAddr::from((source, 0)).into()).expect("loopback has free ports");
+        let address: SocketAddr = address.parse().expect("an address");
+        socket.connect(&address.into()).expect("it accepts");
+        socket.set_tcp_nodelay(true).expect("it is TCP");
+        Self::new(socket.into())
     }
 
     /// The same over a Unix socket: std's stream types differ in name only.

@@ -128,7 +128,7 @@ pub(super) const ROUTE: Section = Section {
 
 const RESPOND: Section = Section {
     heading: "route.NAME.respond",
-    about: "An HTTP response, to any request: for health checks of selat itself, redirects, notices.",
+    about: "An HTTP response, to any request of anybody: for health checks of selat itself, redirects, notices.",
     keys: &[
         Key {
             name: "status",

@@ -11,20 +11,21 @@ pub(super) const LIMITS: Section = Section {
             name: "message",
             kind: Kind::Size,
             default: Nothing("no limit"),
-            about: "The largest message, all its fragments together, as on the wire; beyond: Close 1009. Messages \
-                    are never held in memory, so this protects the backend, not selat.",
+            about: "The largest message of either side, all its fragments together, as on the wire; beyond: Close \
+                    1009. Messages are never held in memory, so this protects the backend, not selat.",
         },
         Key {
             name: "frame",
             kind: Kind::Size,
             default: Nothing("no limit"),
-            about: "The largest frame of a message, as on the wire; beyond: Close 1009.",
+            about: "The largest frame of a message of either side, as on the wire; beyond: Close 1009.",
         },
         Key {
             name: "rate",
             kind: Kind::Rate,
             default: Nothing("no limit"),
-            about: "Messages that a client may send a second.",
+            about: "Messages that a client may send a second. What comes in one read, 256 KiB at most, passes together \
+                    and is made up for.",
         },
         Key {
             name: "rate_burst",

@@ -2,10 +2,11 @@
 
 use super::super::item::Item;
 use super::super::table::{Named, Table};
-use super::{Known, guard, responder, session};
+use super::{Known, guard, responder};
 use crate::config::{PoolId, Route, Target};
 use crate::protocol::handshake::{HeaderEdits, InvalidEdit, PathRewrite};
 use crate::routing::{ListenId, Matcher};
+use crate::session;
 
 pub(super) fn route(named: &Named<'_>, known: &Known<'_>) -> Option<Route> {
     let Named { name, table } = named;
@@ -22,8 +23,8 @@ pub(super) fn route(named: &Named<'_>, known: &Known<'_>) -> Option<Route> {
     let response_headers = headers(table, "response_headers");
     let limits = table.table("limits");
     let guard = guard::guard(table, &limits);
-    let session = session::session(table, &limits);
-    Some(Route {
+    let session = super::session::session(table, &limits);
+    let route = Route {
         name: name.clone(),
         matcher,
         target: target?,
@@ -32,7 +33,9 @@ pub(super) fn route(named: &Named<'_>, known: &Known<'_>) -> Option<Route> {
         response_headers: response_headers?,
         guard: guard?,
         session,
-    })
+    };
+    check_use(table, &route);
+    Some(route)
 }
 
 fn target(table: &Table<'_>, known: &Known<'_>) -> Option<Target> {
@@ -45,6 +48,47 @@ fn target(table: &Table<'_>, known: &Known<'_>) -> Option<Target> {
         (false, false) => {
             table.wrong("there is nothing to do with a request; write pool = \"NAME\" or respond = \"echo\"")
         }
+    }
+}
+
+/// That nothing is asked for that the target does not do: a rule that is not kept is worse than none.
+fn check_use(table: &Table<'_>, route: &Route) {
+    let Route { rewrite, request_headers, response_headers, guard, session, .. } = route;
+    let default = session::Settings::default();
+    let (what, useless): (_, &[(&str, bool)]) = match route.target {
+        Target::Pool(_) => return,
+        Target::Echo | Target::Ticker { .. } => (
+            "selat itself, which answers here, does nothing with it",
+            &[
+                ("rewrite", *rewrite != PathRewrite::default()),
+                ("request_headers", !request_headers.is_empty()),
+                ("limits", session.rate.is_some()),
+                ("ping", session.ping != default.ping),
+            ],
+        ),
+        Target::Fixed(_) => {
+            let sizes = |session: &session::Settings| (session.message_bytes_max, session.frame_bytes_max);
+            let times = |session: &session::Settings| (session.idle, session.lifetime, session.close);
+            let is_counted = guard.handshakes.is_some() || guard.limits().is_some();
+            (
+                "a fixed response is for everybody and as it stands",
+                &[
+                    ("rewrite", *rewrite != PathRewrite::default()),
+                    ("request_headers", !request_headers.is_empty()),
+                    ("response_headers", !response_headers.is_empty()),
+                    ("origins", guard.origins.is_some()),
+                    ("allow", !guard.allow.is_empty()),
+                    ("deny", !guard.deny.is_empty()),
+                    ("auth", guard.auth.is_some()),
+                    ("limits", is_counted || session.rate.is_some() || sizes(session) != sizes(&default)),
+                    ("ping", session.ping != default.ping),
+                    ("timeouts", times(session) != times(&default)),
+                ],
+            )
+        }
+    };
+    for (name, _) in useless.iter().filter(|(_, is_asked_for)| *is_asked_for) {
+        table.wrong_key::<()>(name, format!("{what}; remove it"));
     }
 }
 

@@ -169,6 +169,14 @@ fn a_malformed_pattern_is_told() {
 #[test]
 fn keys_that_do_not_go_together_are_told() {
     tells(&[
+        (
+            route("respond = {}\nallow = [\"10.0.0.0/8\"]"),
+            "3: allow in [route.chat]: a fixed response is for everybody and as it stands; remove it",
+        ),
+        (
+            route("respond = \"echo\"\nlimits = { rate = \"1/s\" }"),
+            "3: limits in [route.chat]: selat itself, which answers here, does nothing with it; remove it",
+        ),
         (route("respond = \"ecco\""), "2: respond in [route.chat]: \"ecco\" is not a responder"),
         (
             route("respond = { status = 204, body = \"x\" }"),
