@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use selat::config::{
-    self, BackendUrl, Config, Cores, ListenAddress, Log, Mistake, Parsed, escape, parse_bytes, parse_duration,
+    self, Access, BackendUrl, Config, Cores, ListenAddress, Log, Mistake, Parsed, escape, parse_bytes,
+    parse_duration,
 };
 use selat::control::{Loaded, Origin};
 use selat::demo;
@@ -44,7 +45,7 @@ pub(crate) fn parse() -> Result<Invocation, LoadError> {
     let Cli { command, proxy } = Cli::parse();
     match command {
         Some(Command::Demo(demo)) => {
-            let logging = demo.log.logging(LogFormat::Text, LogLevel::Warn);
+            let logging = demo.log.logging(LogFormat::Text, LogLevel::Warn, Access::On);
             Ok(Invocation::Demo { settings: demo.settings(), logging })
         }
         Some(Command::Check { file }) => Ok(Invocation::Check { file }),
@@ -64,8 +65,8 @@ pub(crate) fn parse() -> Result<Invocation, LoadError> {
 /// A configuration, to be run; the flags outdo what it says about logs.
 fn proxy_of(parsed: Parsed, origin: Option<Origin>, log: LogArgs) -> Invocation {
     let Parsed { config, warnings, .. } = parsed;
-    let Log { format, level, .. } = config.log;
-    let logging = log.logging(format.into(), level.into());
+    let Log { format, level, access } = config.log.clone();
+    let logging = log.logging(format.into(), level.into(), access);
     Invocation::Proxy(Box::new(Proxy { config, origin, warnings, logging }))
 }
 
@@ -270,7 +271,7 @@ impl DemoArgs {
 
 impl LogArgs {
     /// As the flags say, or else like this.
-    fn logging(self, format: LogFormat, level: LogLevel) -> Logging {
+    fn logging(self, format: LogFormat, level: LogLevel, access: Access) -> Logging {
         let level = match self.log_level.unwrap_or(level) {
             LogLevel::Error => LevelFilter::ERROR,
             LogLevel::Warn => LevelFilter::WARN,
@@ -278,7 +279,7 @@ impl LogArgs {
             LogLevel::Debug => LevelFilter::DEBUG,
             LogLevel::Trace => LevelFilter::TRACE,
         };
-        Logging { format: self.log_format.unwrap_or(format), level }
+        Logging { format: self.log_format.unwrap_or(format), level, access }
     }
 }
 

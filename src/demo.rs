@@ -15,7 +15,7 @@ use tungstenite::{Message, WebSocket, client};
 use crate::config::{
     Backend, BackendUrl, Config, Cores, Limits, ListenAddress, Pool, PoolId, Route, Target, Timeouts,
 };
-use crate::control::Signals;
+use crate::control::{Owner, Signals};
 use crate::routing::PathPattern;
 use crate::server::{Running, StartError, start};
 use crate::wires::Look;
@@ -61,11 +61,11 @@ enum News {
 /// # Errors
 /// [`StartError`].
 pub fn run(settings: Settings) -> Result<bool, StartError> {
-    let stays = start(echo_backend(any_port()), None, Signals::Ignored)?;
-    let stops = start(echo_backend(any_port()), None, Signals::Ignored)?;
+    let stays = start(echo_backend(any_port()), Owner::plain(Signals::Ignored))?;
+    let stops = start(echo_backend(any_port()), Owner::plain(Signals::Ignored))?;
     let returning_address = stops.address().clone();
     let backends = [&stays, &stops].into_iter().filter_map(|server| url(server.address())).collect();
-    let proxy = start(proxy(settings.listen.clone(), backends), None, Signals::Handled)?;
+    let proxy = start(proxy(settings.listen.clone(), backends), Owner::plain(Signals::Handled))?;
     let mut out = Screen::default();
     out.line(&format!(
         "proxy on {}, in front of ws://{} and ws://{}",
@@ -89,7 +89,7 @@ pub fn run(settings: Settings) -> Result<bool, StartError> {
     stops.cut();
     stops.join()?;
     show.run(settings.failover_after, settings.run_for);
-    let returned = start(echo_backend(returning_address), None, Signals::Ignored)?;
+    let returned = start(echo_backend(returning_address), Owner::plain(Signals::Ignored))?;
     show.out
         .line(&format!("-- the backend ws://{} is back: new sessions go there again", returned.address()));
     show.say_what_to_try();

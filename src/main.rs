@@ -7,6 +7,7 @@ mod cli;
 mod logging;
 
 use cli::{Invocation, Proxy};
+use selat::control::{Owner, Signals};
 
 /// Exit code for what the user can put right: flags, addresses, limits of the host.
 const EXIT_CANNOT_START: u8 = 2;
@@ -22,10 +23,7 @@ fn main() -> ExitCode {
     let result = match invocation {
         Invocation::Check { file } => Ok(check::check(&file)),
         Invocation::Proxy(proxy) => run(*proxy),
-        Invocation::Demo { settings, logging } => {
-            let _flushed_at_exit = logging::start(logging);
-            selat::demo::run(settings)
-        }
+        Invocation::Demo { settings, logging } => demonstrate(settings, logging),
         Invocation::Ops(errand) => return perform(errand),
     };
     match result {
@@ -38,11 +36,17 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(proxy: Proxy) -> Result<bool, selat::server::StartError> {
+fn run(proxy: Proxy) -> anyhow::Result<bool> {
     let Proxy { config, origin, warnings, logging } = proxy;
-    let _flushed_at_exit = logging::start(logging);
+    let logs = logging::start(logging)?;
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    selat::server::run(config, origin).map(|outcome| outcome.is_clean)
+    let owner = Owner { origin, signals: Signals::Handled, lines_lost: Box::new(logs.lines_lost()) };
+    Ok(selat::server::run(config, owner)?.is_clean)
+}
+
+fn demonstrate(settings: selat::demo::Settings, logging: logging::Logging) -> anyhow::Result<bool> {
+    let _flushed_at_exit = logging::start(logging)?;
+    Ok(selat::demo::run(settings)?)
 }
 
 /// Asks a running selat; that it does not answer, or will not, is a failure and no mistake.

@@ -7,14 +7,14 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
 use crate::balance::{ShardId, Snapshot};
 use crate::config::{self, Config, ListenAddress, Placement};
 use crate::control::admin::{Admin, InvalidToken, Token};
-use crate::control::{self, Addresses, Origin, Outcome, Registry, Signals, Unresolved};
+use crate::control::{self, Addresses, Outcome, Owner, Registry, Unresolved};
 use crate::routing::ListenId;
 use crate::runtime::executor::{self, Executor};
 use crate::runtime::handover::{Handover, Heirlooms, Succession, Successor};
@@ -77,23 +77,22 @@ pub struct Running {
 ///
 /// # Errors
 /// [`StartError`]; once it is up, it ends with an [`Outcome`].
-pub fn run(config: Config, origin: Option<Origin>) -> Result<Outcome, StartError> {
-    start(config, origin, Signals::Handled)?.join()
+pub fn run(config: Config, owner: Owner) -> Result<Outcome, StartError> {
+    start(config, owner)?.join()
 }
 
-/// Starts a server and returns as soon as it accepts connections. `origin` is where its configuration came from, and
-/// will again with a reload.
+/// Starts a server and returns as soon as it accepts connections.
 ///
 /// # Errors
 /// [`StartError`], having undone everything.
-pub fn start(config: Config, origin: Option<Origin>, signals: Signals) -> Result<Running, StartError> {
+pub fn start(config: Config, owner: Owner) -> Result<Running, StartError> {
     let host = Host::check(&config)?;
     host.warnings.iter().for_each(|warning| warn!("{warning}"));
     let mut registry = Registry::new(host.cores.len());
     // The first configuration takes nothing away.
     let _ = registry.apply(&config, &resolve_all(&config)?, control::now());
     let admin = config.admin.as_ref().map(bind_admin).transpose()?;
-    let service = signals.service_manager();
+    let service = owner.signals.service_manager();
     let mut inheritance = inheritance(service);
     let succession = Succession::begin(config.handover.as_deref(), &mut inheritance);
     let sockets = Sockets::bind(&config, host.cores.len(), &mut inheritance)?;
@@ -104,7 +103,8 @@ pub fn start(config: Config, origin: Option<Origin>, signals: Signals) -> Result
     let failed = |what| move |source| StartError::Thread { what, source };
     let (orders, inbox) = mailbox(TO_CONTROL_MAX).map_err(failed("the control plane"))?;
     let snapshot = registry.take_snapshot(control::now()).unwrap_or_default();
-    let mut shards = Shards::new(&config, &host, orders.clone(), snapshot).map_err(failed("a shard"))?;
+    let mut shards =
+        Shards::new(&config, &host, orders.clone(), snapshot.clone()).map_err(failed("a shard"))?;
     for (core, listeners) in host.cores.iter().zip(listeners) {
         shards.start(*core, listeners).map_err(failed("a shard"))?;
     }
@@ -114,13 +114,13 @@ pub fn start(config: Config, origin: Option<Origin>, signals: Signals) -> Result
     let (control_started, started) = sync_channel(1);
     let setup = control::Setup {
         config,
-        origin,
+        owner,
         registry,
+        snapshot,
         cores: host.cores.clone(),
         shards: senders,
         inbox,
         admin,
-        signals,
         heirlooms: heirlooms.clone(),
         started: control_started,
     };
@@ -264,6 +264,7 @@ struct Shards<'s> {
     snapshot: Arc<Snapshot>,
     connections_max: u32,
     shards: NonZeroU32,
+    since: Instant,
     start_signal: SyncSender<()>,
     started: Receiver<()>,
     senders: Vec<Sender<ToShard>>,
@@ -292,6 +293,7 @@ impl<'s> Shards<'s> {
             snapshot,
             connections_max,
             shards,
+            since: control::now(),
             start_signal,
             started,
             senders,
@@ -307,6 +309,7 @@ impl<'s> Shards<'s> {
             id,
             shards: self.shards,
             connections_max: self.connections_max,
+            since: self.since,
             control: self.control.clone(),
             neighbours: match self.config.placement {
                 Placement::Kernel => Vec::new(),

@@ -172,7 +172,7 @@ fn rules_for_addresses_are_for_the_client_that_was_announced() {
 /// listener.
 fn telling(version: &str, listen: &str) -> (Proxy, Stage) {
     let backend = Stage::new();
-    let proxy = Proxy::from_toml(&format!(
+    let proxy = Proxy::from_toml_on_one_core(&format!(
         "[listen.public]\naddr = \"{}:0\"\n{listen}\n[route.all]\npool = \"app\"\n\
          [pool.app]\nbackends = [\"{}\"]\nsend_proxy = \"{version}\"\n",
         loopback(),

@@ -267,7 +267,7 @@ fn a_password_opens_the_door_to_its_user() {
 fn an_echo_route_is_guarded_like_any_other() {
     let directory = Directory::new("echo");
     fs::write(directory.file("keys"), format!("acme:{KEY}\n")).expect("the directory is ours");
-    let mut proxy = Proxy::from_toml(&format!(
+    let mut proxy = Proxy::from_toml_on_one_core(&format!(
         "[listen.public]\naddr = \"{}:0\"\n[route.echo]\nrespond = \"echo\"\n\
          auth = {{ kind = \"key\", keys_file = \"{}\", from = [\"query:key\"] }}\nlimits = {{ connections = 1 }}\n",
         loopback(),

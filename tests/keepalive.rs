@@ -39,7 +39,7 @@ fn answers(admin: &str, side: &str) -> u64 {
 /// selat logged of the last session, and how many answers it measured on the side with fewer of them.
 fn play(scenario: &str, path: &str) -> (support::log::Line, u64) {
     let server = Script::start("server.py", &[]);
-    let mut proxy = Proxy::from_toml(&format!(
+    let mut proxy = Proxy::from_toml_on_one_core(&format!(
         "[listen.public]\naddr = \"{0}:0\"\n[route.all]\npool = \"app\"\nping = {{ every = \"5ms\", timeout = \"20s\" }}\n\
          [pool.app]\nbackends = [\"ws://127.0.0.1:{1}\"]\n[admin]\naddr = \"{0}:0\"\n",
         loopback(),

@@ -21,7 +21,7 @@ use support::{bind, loopback, nobody, now};
 
 /// Starts selat with a socket as the service manager passes it: as descriptor 3, to this process and no other.
 fn activated(socket: impl Into<OwnedFd>, listen: &str, flags: &[&str], backend: &str) -> Proxy {
-    let script = "exec 3<&1 >/dev/null; LISTEN_FDS=1 LISTEN_FDNAMES=public LISTEN_PID=$$ exec \"$@\"";
+    let script = "exec 3<&1 >/dev/null; LISTEN_FDS=1 LISTEN_FDNAMES=unknown LISTEN_PID=$$ exec \"$@\"";
     let selat = command(&[&[listen, backend, "--drain-window", "1ms"], flags].concat());
     let mut shell = Command::new("sh");
     shell.args(["-c", script, "sh"]).arg(selat.get_program()).args(selat.get_args());

@@ -32,7 +32,7 @@ fn ask(mut client: Raw, path: &str) -> (Head, Raw) {
 
 /// A proxy with one route, described by these lines, to this backend; and further tables.
 fn echoing(backend: &Backend, route: &str, tables: &str) -> Proxy {
-    Proxy::from_toml(&format!(
+    Proxy::from_toml_on_one_core(&format!(
         "[listen.public]\naddr = \"{}:0\"\n[route.all]\npool = \"app\"\n{route}\n\
          [pool.app]\nbackends = [\"{}\"]\n{tables}\n",
         loopback(),
@@ -323,7 +323,7 @@ fn peers_that_do_not_answer_a_close_are_cut() {
 
 #[test]
 fn a_head_has_the_time_that_the_process_allows() {
-    let mut proxy = Proxy::from_toml(&format!(
+    let mut proxy = Proxy::from_toml_on_one_core(&format!(
         "[process]\ncores = \"{}\"\ntimeouts = {{ head = \"200ms\" }}\n[listen.public]\naddr = \"{}:0\"\n\
          [route.all]\nrespond = \"echo\"\n",
         allowed_cores().first().expect("one core"),

@@ -39,7 +39,7 @@ fn the_first_route_for_listener_host_and_path_takes_a_request() {
         ("twice", "path = \"/twice/*\""),
         ("never", "path = \"/twice/again\""),
     ]);
-    let mut proxy = Proxy::from_toml(&(listeners + &routes));
+    let mut proxy = Proxy::from_toml_on_one_core(&(listeners + &routes));
     let (public, inside) = (proxy.address.clone(), proxy.next_address());
     assert_ne!(public, inside);
     let rows = [
@@ -88,7 +88,7 @@ fn another_spelling_of_a_guarded_path_is_guarded_as_well() {
     let directory = Directory::new("spelling");
     std::fs::write(directory.file("keys"), "one:0123456789abcdef\n").expect("it is ours");
     let backend = Stage::new();
-    let proxy = Proxy::from_toml(&format!(
+    let proxy = Proxy::from_toml_on_one_core(&format!(
         "[listen.public]\naddr = \"{}:0\"\n\
          [route.private]\npath = \"/private/*\"\npool = \"app\"\n\
          auth = {{ kind = \"key\", keys_file = \"{}\" }}\n\
@@ -129,7 +129,7 @@ fn another_spelling_of_a_guarded_path_is_guarded_as_well() {
 #[test]
 fn a_path_that_climbs_out_of_its_route_is_not_in_it() {
     let backend = Stage::new();
-    let proxy = Proxy::from_toml(&format!(
+    let proxy = Proxy::from_toml_on_one_core(&format!(
         "[listen.public]\naddr = \"{}:0\"\n[route.public]\npath = \"/public/*\"\npool = \"app\"\n\
          [pool.app]\nbackends = [\"{}\"]\n",
         loopback(),
@@ -146,7 +146,7 @@ fn a_path_that_climbs_out_of_its_route_is_not_in_it() {
 #[test]
 fn each_route_has_its_pool() {
     let backends = [Stage::new(), Stage::new()];
-    let proxy = Proxy::from_toml(&format!(
+    let proxy = Proxy::from_toml_on_one_core(&format!(
         "[listen.public]\naddr = \"{}:0\"\n\
          [route.chat]\nhost = \"chat.example\"\npool = \"chat\"\n[route.rest]\npool = \"rest\"\n\
          [pool.chat]\nbackends = [\"{}\"]\n[pool.rest]\nbackends = [\"{}\"]\n",

@@ -12,7 +12,7 @@ use support::raw::Raw;
 
 #[test]
 fn a_fixed_response_answers_any_request() {
-    let mut proxy = Proxy::from_toml(&format!(
+    let mut proxy = Proxy::from_toml_on_one_core(&format!(
         "[listen.public]\naddr = \"{}:0\"\n\
          [route.healthz]\npath = \"/healthz\"\nrespond = {{ body = \"ok\\n\" }}\n\
          [route.moved]\npath = \"/moved\"\n\
@@ -151,7 +151,7 @@ fn headers_are_changed_both_ways() {
 
 #[test]
 fn an_echo_route_keeps_its_limits_and_says_so() {
-    let mut proxy = Proxy::from_toml(&format!(
+    let mut proxy = Proxy::from_toml_on_one_core(&format!(
         "[listen.public]\naddr = \"{}:0\"\n[route.echo]\nrespond = \"echo\"\nlimits = {{ message = \"1KiB\" }}\n\
          response_headers = {{ set = {{ X-Served-By = \"{{route}}\" }} }}\n",
         loopback()

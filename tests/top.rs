@@ -4,104 +4,20 @@
 mod played;
 mod support;
 
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc::{self, Receiver};
-use std::thread;
-
 use rustix::process::Signal;
 use selat::telemetry::{BackendState, Overview};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use played::{Played, overview, traffic};
-use support::DEADLINE;
 use support::proxy::{command, run_to_end};
-use support::python::interpreter;
+use support::terminal::Terminal;
 
 /// What [`busy`] looks like.
 const BUSY: &str = "in 1.2k messages/s 117 KiB/s   out 1.2k messages/s 117 KiB/s";
 
-/// A terminal with `selat top` in it.
-struct Terminal {
-    child: Child,
-    keyboard: ChildStdin,
-    answers: Receiver<String>,
-}
-
-impl Terminal {
-    fn start(columns: u16, lines: u16, arguments: &[&str]) -> Self {
-        let mut child = Command::new(interpreter())
-            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/terminal.py"))
-            .args([columns.to_string(), lines.to_string()])
-            .arg(env!("CARGO_BIN_EXE_selat"))
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("it starts");
-        let keyboard = child.stdin.take().expect("it is piped");
-        let output = BufReader::new(child.stdout.take().expect("it is piped"));
-        let (sender, answers) = mpsc::channel();
-        thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        Self { child, keyboard, answers }
-    }
-
-    /// With the played control plane, on the smallest terminal that people have.
-    fn of(admin: &Played) -> Self {
-        Self::start(80, 24, &["top", "--every", "50ms", "--admin", &admin.address])
-    }
-
-    fn tell(&mut self, command: &Value) -> Value {
-        writeln!(self.keyboard, "{command}").expect("it listens");
-        // Its own patience ends a little before.
-        let answer = self.answers.recv_timeout(2 * DEADLINE);
-        let answer = answer.unwrap_or_else(|_| unreachable!("{command}: what went wrong stands above"));
-        serde_json::from_str(&answer).expect("JSON")
-    }
-
-    fn shows(&mut self, text: &str) {
-        self.tell(&json!(["shows", text]));
-    }
-
-    fn hides(&mut self, text: &str) {
-        self.tell(&json!(["hides", text]));
-    }
-
-    fn press(&mut self, keys: &str) {
-        self.tell(&json!(["keys", keys]));
-    }
-
-    fn resize(&mut self, columns: u16, lines: u16) {
-        self.tell(&json!(["resize", columns, lines]));
-    }
-
-    fn lines(&mut self) -> Vec<String> {
-        let screen = self.tell(&json!(["screen"]));
-        screen.as_str().expect("text").lines().map(|line| line.trim_end().to_owned()).collect()
-    }
-
-    /// The line of the screen that begins so; what is drawn at once is seen at once.
-    fn line(&mut self, start: &str) -> usize {
-        self.shows(start);
-        self.lines().iter().position(|line| line.starts_with(start)).expect("it is shown")
-    }
-
-    /// That the program has ended well, and left the terminal as it was.
-    fn expect_end(&mut self) {
-        let ended = self.tell(&json!(["ended"]));
-        let restored = json!({
-            "code": 0, "was_entered": true, "is_left": true, "is_cooked": true, "has_cursor": true
-        });
-        assert_eq!(ended, restored);
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// A terminal with `selat top` in it, on the smallest that people have.
+fn watch(admin: &Played) -> Terminal {
+    Terminal::start(80, 24, &["top", "--every", "50ms", "--admin", &admin.address])
 }
 
 /// A second passes between two looks, and 1200 messages each way; 99 of 100 take under 10 ms.
@@ -125,7 +41,7 @@ fn start() -> Played {
 #[test]
 fn a_small_terminal_shows_routes_backends_rates_latencies_and_closes() {
     let admin = start();
-    let mut terminal = Terminal::of(&admin);
+    let mut terminal = watch(&admin);
     terminal.shows(BUSY);
     let lines = terminal.lines();
     let has = |texts: &[&str]| {
@@ -162,7 +78,7 @@ fn keys_sort_pause_and_scroll() {
             played::named(&template, name, n)
         }));
     });
-    let mut terminal = Terminal::of(&admin);
+    let mut terminal = watch(&admin);
     // By sessions, the most first.
     assert!(terminal.line("chat/ws://10.0.0.49:9001") < terminal.line("chat/ws://10.0.0.40:9001"));
     terminal.press("sss");
@@ -191,7 +107,7 @@ fn keys_sort_pause_and_scroll() {
 #[test]
 fn any_size_of_terminal_is_drawn_in() {
     let admin = start();
-    let mut terminal = Terminal::of(&admin);
+    let mut terminal = watch(&admin);
     terminal.shows("chat/ws://10.0.0.1:9001");
     for (columns, lines) in [(120, 40), (40, 10), (10, 3), (1, 1), (200, 6), (80, 24)] {
         terminal.resize(columns, lines);
@@ -207,7 +123,7 @@ fn any_size_of_terminal_is_drawn_in() {
 #[test]
 fn it_outlives_the_server_it_watches() {
     let admin = start();
-    let mut terminal = Terminal::of(&admin);
+    let mut terminal = watch(&admin);
     terminal.shows("serving");
     let address = admin.address.clone();
     drop(admin);
@@ -238,7 +154,7 @@ fn it_waits_for_a_server_that_is_not_there_yet() {
 fn signals_end_it_and_give_the_terminal_back() {
     let admin = start();
     for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
-        let mut terminal = Terminal::of(&admin);
+        let mut terminal = watch(&admin);
         terminal.shows("serving");
         terminal.tell(&json!(["signal", signal.as_raw()]));
         terminal.expect_end();

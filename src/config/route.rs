@@ -61,4 +61,15 @@ impl Route {
             session: session::Settings::default(),
         }
     }
+
+    /// Whether a request could not tell it from `other`, but for what is in the pools they name: in another
+    /// configuration the same pool may stand elsewhere.
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
+        let mut moved = self.clone();
+        if let (Target::Pool(id), Target::Pool(other)) = (&mut moved.target, &other.target) {
+            *id = *other;
+        }
+        moved == *other
+    }
 }

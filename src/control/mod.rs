@@ -34,7 +34,7 @@ pub use reload::{Loaded, Origin};
 pub use resolve::{Difference, Unresolved, resolve, resolve_all};
 pub use signals::Signals;
 
-use crate::balance::BackendId;
+use crate::balance::{BackendId, Snapshot};
 use crate::config::{Config, ListenAddress};
 use crate::runtime::handover::Heirlooms;
 use crate::runtime::mailbox::{Mailbox, Sender};
@@ -48,14 +48,34 @@ use resolve::Resolver;
 /// How often the control plane looks for what it is not woken for: session records, good news.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
+/// What a server gets from the program that runs it, beside a configuration.
+pub struct Owner {
+    /// Where the configuration came from, and will again with a reload; `None` where there is no such place.
+    pub origin: Option<Origin>,
+    /// Whether signals to the process are the server's.
+    pub signals: Signals,
+    /// Log lines lost so far because they could not be written fast enough.
+    pub lines_lost: Box<dyn Fn() -> u64 + Send>,
+}
+
+impl Owner {
+    /// One that has nothing to reload, and no log.
+    #[must_use]
+    pub fn plain(signals: Signals) -> Self {
+        Self { origin: None, signals, lines_lost: Box::new(|| 0) }
+    }
+}
+
 /// What the control plane is given at its start.
 pub struct Setup {
     /// What to do.
     pub config: Arc<Config>,
-    /// Where that came from, to come from there again with a reload.
-    pub origin: Option<Origin>,
-    /// The backends as the shards know them at the start.
+    /// Who runs it.
+    pub owner: Owner,
+    /// The backends.
     pub registry: Registry,
+    /// What the shards are told of them at the start.
+    pub snapshot: Arc<Snapshot>,
     /// The core of each shard, by its number.
     pub cores: Vec<usize>,
     /// To each shard, by its number.
@@ -64,8 +84,6 @@ pub struct Setup {
     pub inbox: Mailbox<ToControl>,
     /// Where people and scrapers ask.
     pub admin: Option<Admin>,
-    /// Whether signals to the process are ours.
-    pub signals: Signals,
     /// Held for a successor for as long as connections are accepted.
     pub heirlooms: Heirlooms,
     /// Told when signals are heard.
@@ -100,7 +118,7 @@ pub fn run(setup: Setup) -> io::Result<Outcome> {
 /// # Cancel safety
 /// Not to be cancelled: it is the thread's only future.
 async fn serve(mut setup: Setup) -> io::Result<Outcome> {
-    let mut signals = setup.signals.listen()?;
+    let mut signals = setup.owner.signals.listen()?;
     // The starter waits for it, unless it has given up.
     let _ = setup.started.send(());
     let (asks_sender, mut asks) = mpsc::channel(ASKS_MAX);

@@ -27,6 +27,8 @@ pub(super) struct View<'c> {
     pub(super) registry: &'c Registry,
     pub(super) grants: &'c Grants,
     pub(super) books: &'c Books,
+    /// By whoever writes the log.
+    pub(super) lines_lost: u64,
 }
 
 impl View<'_> {
@@ -47,7 +49,7 @@ impl View<'_> {
                 .map(|(at, pool)| pool_overview(pool, self.grants.waiting(at), &backends, now))
                 .collect(),
             histograms: histograms(&counters),
-            log_lines_dropped: counters.lines_dropped,
+            log_lines_dropped: counters.lines_dropped + self.lines_lost,
         }
     }
 

@@ -14,7 +14,7 @@ use super::registry::Registry;
 use super::reload::{Finished, Generation, Reloads, Reply, changes};
 use super::signals::Signal;
 use super::watchdog::Watchdog;
-use super::{Outcome, Setup, now};
+use super::{Outcome, Owner, Setup, now};
 use crate::balance::{BackendId, ShardId, Ticket};
 use crate::config::{Config, ListenAddress, Placement};
 use crate::runtime::handover::Heirlooms;
@@ -45,16 +45,18 @@ pub(super) struct Control {
     watchdog: Option<Watchdog>,
     heirlooms: Heirlooms,
     passed_on: Vec<ListenAddress>,
+    lines_lost: Box<dyn Fn() -> u64 + Send>,
 }
 
 impl Control {
     /// The control plane of a server that is starting, and what it is told by.
     pub(super) fn new(setup: Setup) -> (Self, Mailbox<ToControl>) {
-        let Setup { config, origin, registry, cores, shards, inbox, signals, heirlooms, .. } = setup;
+        let Setup { config, owner, registry, snapshot, cores, shards, inbox, heirlooms, .. } = setup;
+        let Owner { origin, signals, lines_lost } = owner;
         let service = signals.service_manager();
         let mut grants = Grants::default();
         // Nobody can be waiting yet.
-        let _ = grants.handle_config(&config);
+        let _ = (grants.handle_config(&config), grants.handle_snapshot(&snapshot));
         let control = Self {
             since: now(),
             generation: Generation::first(origin.as_ref().map(|origin| origin.file.clone())),
@@ -74,6 +76,7 @@ impl Control {
             shards,
             service,
             heirlooms,
+            lines_lost,
         };
         (control, inbox)
     }
@@ -105,6 +108,7 @@ impl Control {
                 let ruling = self.grants.handle_release(release);
                 self.tell_rulings(ruling);
             }
+            ToControl::Adopted(sessions) => self.grants.handle_adopted(&sessions),
             ToControl::Report(report) => {
                 self.rest_assured(|watchdog| watchdog.handle_answer(report.shard.index()));
                 self.handle_report(*report);
@@ -156,7 +160,8 @@ impl Control {
     /// A reload has been prepared, or has failed.
     pub(super) fn handle_reload(&mut self, finished: Finished) {
         let Finished { result, replies } = finished;
-        let result = result.map(|(config, addresses)| {
+        // Nothing is applied, nor is the service manager told of readiness, once it all goes down.
+        let result = self.may_reload().and(result).map(|(config, addresses)| {
             let changes = changes(&self.config, &config);
             let gone = self.registry.apply(&config, &addresses, now());
             self.adopt(Arc::new(config), &gone);
@@ -166,7 +171,7 @@ impl Control {
             Ok(report) => info!(generation = report.generation, changes = ?report.changes, "reloaded"),
             Err(error) => self.reload_failed(error),
         }
-        self.service.ready("serving");
+        self.serving();
         for reply in replies {
             drop(reply.send(result.clone()));
         }
@@ -187,8 +192,8 @@ impl Control {
 
     /// Reads the configuration again; `reply`, if there is one, hears what comes of it.
     fn reload(&mut self, reply: Option<Reply>) {
-        if self.phase == Phase::Draining {
-            let refusal = "selat is shutting down and takes no new configuration".to_owned();
+        if let Err(refusal) = self.may_reload() {
+            warn!("not reloaded: {refusal}");
             return drop(reply.map(|reply| reply.send(Err(refusal))));
         }
         self.service.reloading();
@@ -196,10 +201,21 @@ impl Control {
             Ok(()) => self.reloads.tell(reply),
             Err(error) => {
                 self.reload_failed(&error);
-                self.service.ready("serving");
+                self.serving();
                 drop(reply.map(|reply| reply.send(Err(error))));
             }
         }
+    }
+
+    /// Whether this is a moment to reload; nothing is known of the file yet.
+    fn may_reload(&self) -> Result<(), String> {
+        if self.phase == Phase::Draining {
+            return Err("selat is shutting down and takes no new configuration".to_owned());
+        }
+        if self.reloads.is_under_way() {
+            return Err("a reload is under way; try again when it is done".to_owned());
+        }
+        Ok(())
     }
 
     fn reload_failed(&mut self, error: &str) {
@@ -207,6 +223,13 @@ impl Control {
             warn!("not reloaded: {line}");
         }
         self.generation.handle_failed(error.to_owned(), now());
+    }
+
+    /// Tells the service manager that a reload is over.
+    fn serving(&self) {
+        if self.phase == Phase::Serving {
+            self.service.ready("serving");
+        }
     }
 
     fn set_draining(&mut self, name: &str, is_draining: bool) -> Result<DrainReport, UnknownBackend> {
@@ -241,8 +264,9 @@ impl Control {
 
     fn handle_load(&mut self, shard: ShardId, connections: u32) {
         if let Some(load) = self.loads.get_mut(shard.index()) {
-            self.loads_changed |= *load != connections;
             *load = connections;
+            // Though it be as before: a shard that has given away connections counts them until it hears better.
+            self.loads_changed = true;
         }
     }
 
@@ -363,7 +387,18 @@ impl Control {
 
     fn overview(&self) -> Overview {
         let Self { config, since, phase, generation, cores, registry, grants, books, .. } = self;
-        let view = View { config, since: *since, phase: *phase, generation, cores, registry, grants, books };
+        let lines_lost = (self.lines_lost)();
+        let view = View {
+            config,
+            since: *since,
+            phase: *phase,
+            generation,
+            cores,
+            registry,
+            grants,
+            books,
+            lines_lost,
+        };
         view.overview(now())
     }
 }

@@ -1,7 +1,8 @@
 //! A new configuration in place of the one in force: what it changes, and what it cannot.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::oneshot;
@@ -10,14 +11,14 @@ use tokio::task::JoinHandle;
 use super::admin::ReloadReport;
 use super::registry::Addresses;
 use super::resolve::resolve_all;
-use crate::config::{BackendUrl, Config};
+use crate::config::{BackendUrl, Config, Pool, Route, Target};
 use crate::telemetry::{ConfigStatus, ReloadStatus};
 
 /// How often the files that the configuration names (keys, certificates of tokens) are looked at for changes.
 const LOOK_AT_FILES_EVERY: Duration = Duration::from_secs(2);
 
-/// How long all new names together may take to be resolved.
-const RESOLVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long all new names together may take to be resolved: less than who asks through the admin interface waits.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Where a configuration came from, and will come from again.
 pub struct Origin {
@@ -112,19 +113,21 @@ impl Reloads {
                     .to_owned(),
             );
         };
-        if self.pending.is_some() {
-            return Err("a reload is under way; try again when it is done".to_owned());
-        }
         // As they are before they are read: a change from here on is one to be read again for.
         let before = self.watched.again();
         let loaded = (origin.load)()?;
         let watched = before.of(&loaded.files);
         check_unchangeable(current, &loaded.config)?;
-        let known: HashSet<_> = urls(current).collect();
-        let new: Vec<_> = urls(&loaded.config).filter(|url| !known.contains(url)).cloned().collect();
+        let known: HashSet<_> = lines(current).collect();
+        let new = lines(&loaded.config).filter(|line| !known.contains(line)).map(|(_, url)| url.clone());
+        let new: Vec<_> = new.collect();
         let resolving = tokio::spawn(resolve(new));
         self.pending = Some(Pending { loaded, watched, resolving, replies: Vec::new() });
         Ok(())
+    }
+
+    pub(super) fn is_under_way(&self) -> bool {
+        self.pending.is_some()
     }
 
     /// Has somebody told what comes of the reload under way.
@@ -203,8 +206,9 @@ fn modified(file: &PathBuf) -> Option<SystemTime> {
     std::fs::metadata(file).and_then(|metadata| metadata.modified()).ok()
 }
 
-fn urls(config: &Config) -> impl Iterator<Item = &BackendUrl> {
-    config.pools.iter().flat_map(|pool| pool.backends.iter().map(|backend| &backend.url))
+/// Every line of every pool: a pool that is new knows no addresses, though another may have the same backends.
+fn lines(config: &Config) -> impl Iterator<Item = (&str, &BackendUrl)> {
+    config.pools.iter().flat_map(|pool| pool.backends.iter().map(|backend| (&*pool.name, &backend.url)))
 }
 
 /// Where these names point.
@@ -224,14 +228,16 @@ async fn resolve(urls: Vec<BackendUrl>) -> Result<Addresses, String> {
     tokio::time::timeout(RESOLVE_TIMEOUT, all).await.unwrap_or_else(|_| Err(timed_out()))
 }
 
-/// What holds for the whole process from its start: sockets and threads.
+/// What holds for the whole process from its start: sockets, threads and log files.
 fn check_unchangeable(current: &Config, new: &Config) -> Result<(), String> {
     let changes = [
         (current.listeners != new.listeners, "[listen]"),
         (current.cores != new.cores, "cores"),
         (current.placement != new.placement, "placement"),
         (current.limits != new.limits, "max_connections"),
+        (current.handover != new.handover, "handover"),
         (current.admin != new.admin, "[admin]"),
+        (current.log != new.log, "[log]"),
     ];
     let changed: Vec<_> =
         changes.into_iter().filter_map(|(has_changed, what)| has_changed.then_some(what)).collect();
@@ -246,41 +252,66 @@ fn check_unchangeable(current: &Config, new: &Config) -> Result<(), String> {
 
 /// What differs between two configurations, a line each.
 pub(super) fn changes(former: &Config, config: &Config) -> Vec<String> {
-    let mut changes = Vec::new();
-    for pool in &former.pools {
-        if !config.pools.iter().any(|other| other.name == pool.name) {
-            changes.push(format!("pool {}: removed", pool.name));
-        }
-    }
+    let whole = [
+        (former.timeouts != config.timeouts, "process: changed"),
+        (former.forwarding != config.forwarding, "forwarded: changed"),
+    ];
+    let whole = whole.into_iter().filter(|(has_changed, _)| *has_changed);
+    let mut changes: Vec<_> = whole.map(|(_, line)| line.to_owned()).collect();
+    let (old, new) = (by_name(&former.pools, |pool| &pool.name), by_name(&config.pools, |pool| &pool.name));
+    changes.extend(gone("pool", &former.pools, |pool| &pool.name, &new));
     for pool in &config.pools {
-        match former.pools.iter().find(|former| former.name == pool.name) {
+        match old.get(&*pool.name) {
             None => changes.push(format!("pool {}: added", pool.name)),
-            Some(former) if former == pool => {}
-            Some(former) => {
-                let has = |pool: &crate::config::Pool, url: &BackendUrl| {
-                    pool.backends.iter().any(|b| b.url == *url)
-                };
-                let gone = former.backends.iter().map(|b| &b.url).filter(|url| !has(pool, url));
-                let new = pool.backends.iter().map(|b| &b.url).filter(|url| !has(former, url));
-                changes.push(format!("pool {}: changed", pool.name));
-                changes.extend(gone.map(|url| format!("pool {}: removed {url}", pool.name)));
-                changes.extend(new.map(|url| format!("pool {}: added {url}", pool.name)));
-            }
+            Some(former) if *former == pool => {}
+            Some(former) => changes.extend(changes_of_pool(former, pool)),
         }
     }
-    for route in &former.routes {
-        if !config.routes.iter().any(|other| other.name == route.name) {
-            changes.push(format!("route {}: removed", route.name));
-        }
-    }
+    let (old, new) =
+        (by_name(&former.routes, |route| &route.name), by_name(&config.routes, |route| &route.name));
+    changes.extend(gone("route", &former.routes, |route| &route.name, &new));
+    let pool_of = |config: &Config, route: &Route| match route.target {
+        Target::Pool(id) => config.pools.get(id.index()).map(|pool| pool.name.clone()),
+        Target::Echo | Target::Ticker { .. } | Target::Fixed(_) => None,
+    };
     for route in &config.routes {
-        match former.routes.iter().find(|former| former.name == route.name) {
+        match old.get(&*route.name) {
             None => changes.push(format!("route {}: added", route.name)),
-            Some(former) if former == route => {}
+            Some(was) if was.is_like(route) && pool_of(former, was) == pool_of(config, route) => {}
             Some(_) => changes.push(format!("route {}: changed", route.name)),
         }
     }
+    // The first that matches is taken: another order may be another meaning.
+    let stay = |route: &&Arc<Route>, other: &HashMap<_, _>| other.contains_key(&*route.name);
+    let before = former.routes.iter().filter(|route| stay(route, &new)).map(|route| &route.name);
+    if !before.eq(config.routes.iter().filter(|route| stay(route, &old)).map(|route| &route.name)) {
+        changes.push("routes: in another order".to_owned());
+    }
     changes
+}
+
+fn by_name<T>(all: &[T], name: impl Fn(&T) -> &Arc<str>) -> HashMap<&str, &T> {
+    all.iter().map(|one| (&**name(one), one)).collect()
+}
+
+/// A line for each that is not among `new`.
+fn gone<T>(what: &str, all: &[T], name: impl Fn(&T) -> &Arc<str>, new: &HashMap<&str, &T>) -> Vec<String> {
+    let names = all.iter().map(name).filter(|name| !new.contains_key(&***name));
+    names.map(|name| format!("{what} {name}: removed")).collect()
+}
+
+fn changes_of_pool(former: &Pool, pool: &Pool) -> Vec<String> {
+    let urls = |pool: &Pool| -> HashSet<BackendUrl> {
+        pool.backends.iter().map(|backend| backend.url.clone()).collect()
+    };
+    let (old, new) = (urls(former), urls(pool));
+    let name = &pool.name;
+    let in_order = |pool: &Pool, other: &HashSet<BackendUrl>, what: &str| -> Vec<String> {
+        let urls = pool.backends.iter().map(|backend| &backend.url).filter(|url| !other.contains(url));
+        urls.map(|url| format!("pool {name}: {what} {url}")).collect()
+    };
+    [vec![format!("pool {name}: changed")], in_order(former, &new, "removed"), in_order(pool, &old, "added")]
+        .concat()
 }
 
 #[cfg(test)]

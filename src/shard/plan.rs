@@ -1,6 +1,8 @@
 //! What the configuration in force means for this shard: its routes and pools, ready for use.
 
 use std::cell::{Cell, RefCell};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -44,9 +46,19 @@ pub(super) struct RouteState {
 pub(super) struct PoolState {
     pub(super) pool: RefCell<Arc<Pool>>,
     pub(super) selector: RefCell<Selector>,
+    unasked: Unasked,
     shard: ShardId,
     /// Its place in the snapshots.
     id: Cell<PoolId>,
+}
+
+/// Sessions for which no permit was asked, because none of the pool's backends had a limit.
+#[derive(Debug, Default)]
+struct Unasked {
+    /// Those that began since the last adoption.
+    sessions: RefCell<BTreeMap<BackendId, u32>>,
+    /// How often a limit that was new has had the sessions of then counted.
+    adoptions: Cell<u32>,
 }
 
 impl Plan {
@@ -88,10 +100,13 @@ impl Plan {
             }
         });
         let pools: Vec<_> = pools.collect();
+        let kept: HashMap<_, _> = self.routes.iter().map(|kept| (&*kept.route.name, kept)).collect();
         let routes = config.routes.iter().map(|route| {
             let pool = pool_of(&route.target, &pools);
-            let kept = self.routes.iter().find(|kept| kept.is_as(route, pool.as_ref()));
-            kept.map_or_else(|| Rc::new(RouteState::new(route, pool, books, shards)), Rc::clone)
+            match kept.get(&*route.name) {
+                Some(kept) if kept.is_as(route, pool.as_ref()) => Rc::clone(kept),
+                Some(_) | None => Rc::new(RouteState::new(route, pool, books, shards)),
+            }
         });
         let routes = routes.collect();
         let router = Router::new(config.routes.iter().map(|route| &route.matcher), config.listeners.len());
@@ -116,6 +131,12 @@ impl Plan {
     /// This shard's sessions on each backend.
     pub(super) fn sessions(&self) -> Vec<(BackendId, u32)> {
         self.pools.iter().flat_map(|pool| pool.selector.borrow().sessions()).collect()
+    }
+
+    /// The sessions that began before their pool had a limit and have one to count against now, each time once.
+    pub(super) fn take_unasked(&self) -> Vec<(BackendId, u32)> {
+        let limited = self.pools.iter().filter(|pool| pool.pool.borrow().is_limited());
+        limited.flat_map(|pool| pool.unasked.adopt()).collect()
     }
 
     /// Whether any pool chooses by the sessions of all shards.
@@ -150,14 +171,25 @@ impl RouteState {
             (None, None) => true,
             (Some(_), None) | (None, Some(_)) => false,
         };
-        is_same_pool && *self.route == *route
+        is_same_pool && self.route.is_like(route)
+    }
+}
+
+impl Unasked {
+    fn adopt(&self) -> BTreeMap<BackendId, u32> {
+        let sessions = self.sessions.take();
+        if !sessions.is_empty() {
+            self.adoptions.set(self.adoptions.get() + 1);
+        }
+        sessions
     }
 }
 
 impl PoolState {
     fn new(id: PoolId, pool: &Arc<Pool>, snapshot: &Arc<Snapshot>, shard: ShardId, now: Instant) -> Self {
         let selector = Selector::new(&pool.policy, shard, id.index(), snapshot.clone(), now);
-        Self { pool: RefCell::new(pool.clone()), selector: RefCell::new(selector), shard, id: Cell::new(id) }
+        let (pool, selector) = (RefCell::new(pool.clone()), RefCell::new(selector));
+        Self { pool, selector, unasked: Unasked::default(), shard, id: Cell::new(id) }
     }
 
     /// Goes on as `pool`, which has its name. A selector that has to be made anew knows the sessions of the old one.
@@ -175,6 +207,26 @@ impl PoolState {
 
     fn handle_snapshot(&self, snapshot: &Arc<Snapshot>) {
         self.selector.borrow_mut().handle_snapshot(snapshot.clone());
+    }
+
+    /// A session without a permit begins; what [`Self::end_unasked`] wants to know in the end.
+    pub(super) fn begin_unasked(&self, backend: BackendId) -> u32 {
+        *self.unasked.sessions.borrow_mut().entry(backend).or_default() += 1;
+        self.unasked.adoptions.get()
+    }
+
+    /// It ends; whether it has been adopted, and so has a place to give back.
+    pub(super) fn end_unasked(&self, backend: BackendId, adoptions: u32) -> bool {
+        if self.unasked.adoptions.get() != adoptions {
+            return true;
+        }
+        if let Entry::Occupied(mut sessions) = self.unasked.sessions.borrow_mut().entry(backend) {
+            *sessions.get_mut() -= 1;
+            if *sessions.get() == 0 {
+                sessions.remove();
+            }
+        }
+        false
     }
 
     /// How the control plane sees one of its backends.

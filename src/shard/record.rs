@@ -88,10 +88,10 @@ pub(super) struct Summary {
 /// How the end of a session is counted.
 fn ended(cause: Option<Cause>, is_cut: bool) -> Ended {
     let code = cause.and_then(|cause| cause.code).map(|code| code.get());
-    let why = cause.map_or("cut", |cause| cause.why.name());
     Ended {
         side: cause.map_or(Side::Proxy, |cause| cause.side).name(),
         code: close_label(code),
-        why: if is_cut && why != "fault" { "cut" } else { why },
+        why: cause.map_or("cut", |cause| cause.why.name()),
+        is_cut,
     }
 }

@@ -79,8 +79,17 @@ pub struct Ended {
     pub side: &'static str,
     /// The close code, as [`super::close_label`] writes it.
     pub code: &'static str,
-    /// What happened, in a word; `cut` where a peer had to be cut off.
+    /// What happened, in a word.
     pub why: &'static str,
+    /// Whether a peer had to be cut off for it.
+    pub is_cut: bool,
+}
+
+impl Ended {
+    /// How it ended, in one word: that a peer was cut off says more than what for, but for a fault of ours.
+    fn outcome(&self) -> &'static str {
+        if self.is_cut && self.why != "fault" { "cut" } else { self.why }
+    }
 }
 
 /// Round trips of the proxy's own pings.
@@ -193,11 +202,11 @@ impl Counters {
         on_routes.chain(self.refused.values()).sum()
     }
 
-    /// Sessions that ended for this reason.
+    /// Sessions that ended this way: those whose peer had to be cut off are `cut`, whatever for.
     #[must_use]
-    pub fn ended_total(&self, why: &str) -> u64 {
+    pub fn ended_total(&self, outcome: &str) -> u64 {
         let ended = self.routes.values().flat_map(|route| &route.ended);
-        ended.filter(|(ended, _)| ended.why == why).map(|(_, count)| count).sum()
+        ended.filter(|(ended, _)| ended.outcome() == outcome).map(|(_, count)| count).sum()
     }
 
     /// Data messages forwarded, both ways.

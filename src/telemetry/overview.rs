@@ -30,7 +30,7 @@ pub struct Overview {
     pub pools: Vec<PoolOverview>,
     /// Of the whole process.
     pub histograms: Histograms,
-    /// Log lines lost because the control plane could not keep up.
+    /// Log lines lost because the control plane, or whoever reads the log, could not keep up.
     pub log_lines_dropped: u64,
 }
 
@@ -110,7 +110,7 @@ pub struct RouteOverview {
 pub struct Refusals {
     /// The HTTP status.
     pub status: u16,
-    /// One word of a fixed set, such as `origin`.
+    /// One word of a fixed set, such as `origin_forbidden`.
     pub reason: String,
     /// How many.
     pub count: u64,
@@ -130,7 +130,7 @@ pub struct Closes {
 /// How often one kind of limit was hit.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct LimitHits {
-    /// One word of a fixed set, such as `message_bytes`.
+    /// One word of a fixed set, such as `message_size`.
     pub kind: String,
     /// How often.
     pub count: u64,

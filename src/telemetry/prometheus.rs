@@ -73,7 +73,7 @@ impl Families<'_> {
         self.gauge("config_last_reload_successful", help, None, is_successful)?;
         let help = "Of the backends' states that the shards were told last.";
         self.gauge("snapshot_epoch", help, None, overview.snapshot_epoch)?;
-        let help = "Log lines lost because the control plane could not keep up.";
+        let help = "Log lines lost because the control plane, or whoever reads the log, could not keep up.";
         let family = self.0.encode_descriptor("log_lines_dropped", help, None, MetricType::Counter)?;
         ConstCounter::new(overview.log_lines_dropped).encode(family)
     }

@@ -32,7 +32,7 @@ impl Gate {
     /// The same with lines of `[listen.public]`, and further tables.
     pub(crate) fn with(route: &str, listen: &str, tables: &str) -> Self {
         let backend = Stage::new();
-        let proxy = Proxy::from_toml(&format!(
+        let proxy = Proxy::from_toml_on_one_core(&format!(
             "[listen.public]\naddr = \"{}:0\"\n{listen}\n[route.all]\npool = \"app\"\n{route}\n\
              [pool.app]\nbackends = [\"{}\"]\n{tables}\n",
             loopback(),

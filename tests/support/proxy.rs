@@ -2,7 +2,6 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
@@ -10,8 +9,8 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::log::Line;
-use super::path::Directory;
 use super::raw::Raw;
+use super::toml::File;
 use super::ws::{Client, connect};
 use super::{DEADLINE, Deadline, allowed_cores, loopback};
 
@@ -33,7 +32,7 @@ pub(crate) struct Proxy {
     /// All of them, for when a test fails.
     all: Vec<String>,
     /// Where its configuration is, if that is a file.
-    configuration: Option<Directory>,
+    file: Option<File>,
 }
 
 /// How a proxy ended.
@@ -65,21 +64,28 @@ impl Proxy {
         Self::spawn(command(&[&[listen], backends, flags, cores].concat()))
     }
 
-    /// Runs a configuration, whose listeners should stand on port 0 of a [`loopback`] address; unless it has a table
-    /// `process`, on one core.
+    /// Starts it with this configuration, in a file of its own.
     pub(crate) fn from_toml(text: &str) -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let directory = Directory::new(&format!("toml-{}", COUNT.fetch_add(1, Ordering::Relaxed)));
+        let file = File::new(text);
+        let mut proxy = Self::spawn(command(&["run", "-c", file.path()]));
+        proxy.file = Some(file);
+        proxy
+    }
+
+    /// Writes another configuration over the one it was started with, for a reload to find.
+    pub(crate) fn rewrite(&self, text: &str) {
+        self.file.as_ref().expect("it was started from a file").write(text);
+    }
+
+    /// Runs a configuration, on one core unless it has a table `process`.
+    pub(crate) fn from_toml_on_one_core(text: &str) -> Self {
         let core = allowed_cores().first().expect("one core").to_string();
         let process = if text.contains("[process]") {
             String::new()
         } else {
             format!("[process]\ncores = \"{core}\"\n")
         };
-        std::fs::write(directory.file("selat.toml"), process + text).expect("the directory is ours");
-        let mut proxy = Self::spawn(command(&["run", "-c", &directory.argument("selat.toml")]));
-        proxy.configuration = Some(directory);
-        proxy
+        Self::from_toml(&(process + text))
     }
 
     /// Starts it this way; a test that does not get it to listen fails.
@@ -89,8 +95,8 @@ impl Proxy {
         let errors = BufReader::new(child.stderr.take().expect("its errors are piped"));
         let (sender, output) = mpsc::channel();
         thread::spawn(move || errors.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        let (address, unasked, all, configuration) = (String::new(), Vec::new(), Vec::new(), None);
-        let mut proxy = Self { child, address, output, unasked, all, configuration };
+        let (address, unasked, all) = (String::new(), Vec::new(), Vec::new());
+        let mut proxy = Self { child, address, output, unasked, all, file: None };
         proxy.address = proxy.next_address();
         proxy
     }

@@ -232,7 +232,8 @@ const LOG: Section = Section {
                 "\"on\", \"off\" or \"/var/log/selat/access.log\"",
             ),
             default: Is { toml: "\"on\"", because: "who ended a session, and why, is asked afterwards" },
-            about: "The line a session: with the other lines, not at all, or as JSON in a file of its own.",
+            about: "The line a session: with the other lines, not at all, or as JSON in a file of its own, whatever \
+                    the level. When that file is renamed, the next line begins a new one: logrotate needs no signal.",
         },
     ],
 };
