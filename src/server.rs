@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
@@ -103,7 +103,8 @@ pub fn start(config: Config, owner: Owner) -> Result<Running, StartError> {
     let failed = |what| move |source| StartError::Thread { what, source };
     let (orders, inbox) = mailbox(TO_CONTROL_MAX).map_err(failed("the control plane"))?;
     let snapshot = registry.take_snapshot(control::now()).unwrap_or_default();
-    let mut shards = Shards::new(&config, &host, orders.clone(), snapshot).map_err(failed("a shard"))?;
+    let mut shards =
+        Shards::new(&config, &host, orders.clone(), snapshot.clone()).map_err(failed("a shard"))?;
     for (core, listeners) in host.cores.iter().zip(listeners) {
         shards.start(*core, listeners).map_err(failed("a shard"))?;
     }
@@ -115,6 +116,7 @@ pub fn start(config: Config, owner: Owner) -> Result<Running, StartError> {
         config,
         owner,
         registry,
+        snapshot,
         cores: host.cores.clone(),
         shards: senders,
         inbox,
@@ -262,6 +264,7 @@ struct Shards<'s> {
     snapshot: Arc<Snapshot>,
     connections_max: u32,
     shards: NonZeroU32,
+    since: Instant,
     start_signal: SyncSender<()>,
     started: Receiver<()>,
     senders: Vec<Sender<ToShard>>,
@@ -290,6 +293,7 @@ impl<'s> Shards<'s> {
             snapshot,
             connections_max,
             shards,
+            since: control::now(),
             start_signal,
             started,
             senders,
@@ -305,6 +309,7 @@ impl<'s> Shards<'s> {
             id,
             shards: self.shards,
             connections_max: self.connections_max,
+            since: self.since,
             control: self.control.clone(),
             neighbours: match self.config.placement {
                 Placement::Kernel => Vec::new(),

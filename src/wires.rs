@@ -95,6 +95,9 @@ pub enum ToControl {
     Ask(Ticket, Box<Ask>),
     /// What was granted is not needed any more, or will not be waited for.
     Release(Release),
+    /// So many sessions began on these backends without having asked, because there was no limit then. They count
+    /// from now on, and each is released like one that was granted.
+    Adopted(Vec<(BackendId, u32)>),
     /// The shard has ended; this is its last report.
     Ended(Box<Report>),
     /// What the owner of the server wants; not from a shard.

@@ -62,6 +62,11 @@ impl Grants {
         }
     }
 
+    /// A shard has sessions on backends that have a limit only now.
+    pub(super) fn handle_adopted(&mut self, sessions: &[(BackendId, u32)]) {
+        sessions.iter().for_each(|(backend, sessions)| self.arbiter.handle_adopted(*backend, *sessions));
+    }
+
     /// A shard gives something back; whoever waited for it gets it.
     pub(super) fn handle_release(&mut self, release: Release) -> Option<(Ticket, Ruling)> {
         match release {

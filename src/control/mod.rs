@@ -34,7 +34,7 @@ pub use reload::{Loaded, Origin};
 pub use resolve::{Difference, Unresolved, resolve, resolve_all};
 pub use signals::Signals;
 
-use crate::balance::BackendId;
+use crate::balance::{BackendId, Snapshot};
 use crate::config::{Config, ListenAddress};
 use crate::runtime::handover::Heirlooms;
 use crate::runtime::mailbox::{Mailbox, Sender};
@@ -72,8 +72,10 @@ pub struct Setup {
     pub config: Arc<Config>,
     /// Who runs it.
     pub owner: Owner,
-    /// The backends as the shards know them at the start.
+    /// The backends.
     pub registry: Registry,
+    /// What the shards are told of them at the start.
+    pub snapshot: Arc<Snapshot>,
     /// The core of each shard, by its number.
     pub cores: Vec<usize>,
     /// To each shard, by its number.

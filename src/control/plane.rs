@@ -51,12 +51,12 @@ pub(super) struct Control {
 impl Control {
     /// The control plane of a server that is starting, and what it is told by.
     pub(super) fn new(setup: Setup) -> (Self, Mailbox<ToControl>) {
-        let Setup { config, owner, registry, cores, shards, inbox, heirlooms, .. } = setup;
+        let Setup { config, owner, registry, snapshot, cores, shards, inbox, heirlooms, .. } = setup;
         let Owner { origin, signals, lines_lost } = owner;
         let service = signals.service_manager();
         let mut grants = Grants::default();
         // Nobody can be waiting yet.
-        let _ = grants.handle_config(&config);
+        let _ = (grants.handle_config(&config), grants.handle_snapshot(&snapshot));
         let control = Self {
             since: now(),
             generation: Generation::first(origin.as_ref().map(|origin| origin.file.clone())),
@@ -108,6 +108,7 @@ impl Control {
                 let ruling = self.grants.handle_release(release);
                 self.tell_rulings(ruling);
             }
+            ToControl::Adopted(sessions) => self.grants.handle_adopted(&sessions),
             ToControl::Report(report) => {
                 self.rest_assured(|watchdog| watchdog.handle_answer(report.shard.index()));
                 self.handle_report(*report);
@@ -263,8 +264,9 @@ impl Control {
 
     fn handle_load(&mut self, shard: ShardId, connections: u32) {
         if let Some(load) = self.loads.get_mut(shard.index()) {
-            self.loads_changed |= *load != connections;
             *load = connections;
+            // Though it be as before: a shard that has given away connections counts them until it hears better.
+            self.loads_changed = true;
         }
     }
 

@@ -99,10 +99,8 @@ fn accept_batch(shard: &Rc<Shard>, id: ListenId, listener: &Listener) -> Batch {
 /// Serves a connection that the kernel gave to this shard, or lets another one serve it.
 fn take(shard: &Rc<Shard>, arrival: Arrival) {
     shard.count(|counters| counters.accepted += 1);
-    let own = shard.connections.get();
     // One that drains may end with what it has been given.
-    let kept =
-        if shard.is_draining() { Some(arrival) } else { shard.neighbours.hand_over(arrival, shard.id, own) };
+    let kept = if shard.is_draining() { Some(arrival) } else { shard.neighbours.place(arrival, shard.id) };
     match kept {
         Some(arrival) => start(shard, arrival),
         None => shard.count(|counters| counters.handed_over += 1),
@@ -125,33 +123,45 @@ pub(super) fn start(shard: &Rc<Shard>, arrival: Arrival) {
 pub(super) struct Neighbours {
     /// By [`ShardId`]; empty where the kernel's choice stands.
     shards: Vec<Sender<ToShard>>,
-    /// Their connections: as last reported, and those given to them since.
+    /// Connections of each, of this one too: as last reported, and those that this one has placed there since.
     loads: RefCell<Vec<u32>>,
+    /// Those that this one has placed on each since the moment at which all report.
+    placed: RefCell<Vec<u32>>,
 }
 
 impl Neighbours {
     pub(super) fn new(shards: Vec<Sender<ToShard>>) -> Self {
-        let loads = RefCell::new(vec![0; shards.len()]);
-        Self { shards, loads }
+        let [loads, placed] = [(), ()].map(|()| RefCell::new(vec![0; shards.len()]));
+        Self { shards, loads, placed }
     }
 
     /// What the shards have reported.
     pub(super) fn handle_loads(&self, loads: &[u32]) {
         if loads.len() == self.shards.len() {
-            self.loads.replace(loads.to_vec());
+            let placed = self.placed.borrow();
+            let sums = loads.iter().zip(placed.iter()).map(|(load, placed)| load.saturating_add(*placed));
+            self.loads.replace(sums.collect());
         }
     }
 
-    /// Gives `arrival` to the shard with the fewest connections, if that has fewer than our `own`; else it comes back.
-    fn hand_over(&self, arrival: Arrival, own_id: ShardId, own: u32) -> Option<Arrival> {
+    /// All shards report now: what is placed from here on is not in what they say.
+    pub(super) fn handle_report(&self) {
+        self.placed.borrow_mut().fill(0);
+    }
+
+    /// Gives `arrival` to the shard with the fewest connections; if that is this one, `own`, it comes back.
+    ///
+    /// What is known of the others is some time old. This shard goes by what it knew of itself then: a count of now
+    /// would look high beside theirs, and in a rush each would hand all that it gets to the others.
+    fn place(&self, arrival: Arrival, own: ShardId) -> Option<Arrival> {
         let mut loads = self.loads.borrow_mut();
-        let others = loads.iter_mut().zip(&self.shards).enumerate().filter(|(id, _)| *id != own_id.index());
-        let Some((_, (load, shard))) =
-            others.min_by_key(|(_, (load, _))| **load).filter(|(_, (load, _))| **load < own)
-        else {
-            return Some(arrival);
-        };
-        *load += 1;
+        let least = loads.iter_mut().enumerate().min_by_key(|(id, load)| (**load, *id != own.index()));
+        let Some((id, load)) = least else { return Some(arrival) };
+        *load = load.saturating_add(1);
+        if let Some(placed) = self.placed.borrow_mut().get_mut(id) {
+            *placed += 1;
+        }
+        let Some(shard) = self.shards.get(id).filter(|_| id != own.index()) else { return Some(arrival) };
         // A shard that takes no messages gets no connection either.
         let unsent = shard.give(ToShard::Connection(arrival)).err();
         unsent

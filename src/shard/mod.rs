@@ -70,6 +70,8 @@ pub struct Place {
     pub shards: NonZeroU32,
     /// Connections it may hold; beyond: 503.
     pub connections_max: u32,
+    /// What all shards count the time from at which they report what they hold.
+    pub since: Instant,
     /// Reports to the control plane.
     pub control: Sender<ToControl>,
     /// Every shard's mailbox, by [`ShardId`], where connections are placed on the one with the fewest; else none.
@@ -84,6 +86,7 @@ struct Shard {
     scratch: RefCell<Vec<u8>>,
     plan: RefCell<Rc<Plan>>,
     books: RefCell<Books>,
+    since: Instant,
     control: Sender<ToControl>,
     neighbours: Neighbours,
     desk: Desk,
@@ -133,7 +136,7 @@ impl Drop for Farewell {
 
 impl Shard {
     fn new(driver: Driver, place: Place, config: Arc<Config>, snapshot: &Arc<Snapshot>) -> Self {
-        let Place { id, shards, connections_max, control, neighbours } = place;
+        let Place { id, shards, connections_max, since, control, neighbours } = place;
         let place = plan::Place { shard: id, shards };
         let mut books = Books::default();
         let plan = Plan::first(config, snapshot, &mut books, place, driver.now());
@@ -142,6 +145,7 @@ impl Shard {
             scratch: RefCell::new(vec![0; SCRATCH_BYTES + Scanner::KEEP_BYTES_MAX]),
             plan: RefCell::new(Rc::new(plan)),
             books: RefCell::new(books),
+            since,
             control,
             neighbours: Neighbours::new(neighbours),
             desk: Desk::default(),

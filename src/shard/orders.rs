@@ -14,6 +14,7 @@ use crate::runtime::{Interest, Source};
 use crate::wires::{Drain, Latecomers, ToControl, ToShard};
 
 /// How often a shard reports what it holds, where others decide by it, and gives back what it could not before.
+/// Divides a second.
 const LOAD_REPORT: Duration = Duration::from_millis(50);
 
 /// Serves the mailbox until the shard ends.
@@ -76,6 +77,10 @@ impl Orders {
         let plan = shard.plan().next(config, snapshot, &mut shard.books.borrow_mut(), shard.now());
         let is_gone = |backend| !plan.has(backend);
         shard.books.borrow_mut().forget(is_gone);
+        let unasked = plan.take_unasked();
+        if !unasked.is_empty() {
+            shard.adopt(unasked);
+        }
         shard.plan.replace(Rc::new(plan));
     }
 
@@ -95,8 +100,9 @@ impl Orders {
             self.shard.is_cut.set(true);
             self.shard.driver.wake_all();
         } else if self.load_due <= now {
-            self.load_due = now + LOAD_REPORT;
-            self.shard.release_unsent();
+            self.load_due = next_report(self.shard.since, now);
+            self.shard.send_unsent();
+            self.shard.neighbours.handle_report();
             self.report_load();
         }
         let drain_deadline = self.shard.drain.get().map(|drain| drain.deadline);
@@ -121,4 +127,10 @@ impl Orders {
             self.shard.has_changed.set(true);
         }
     }
+}
+
+/// When a shard reports next. All do so at the same moments, so that what is compared is equally old.
+fn next_report(since: Instant, now: Instant) -> Instant {
+    let passed = now.saturating_duration_since(since).subsec_nanos() % LOAD_REPORT.subsec_nanos();
+    now + LOAD_REPORT - Duration::from_nanos(passed.into())
 }

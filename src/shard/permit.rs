@@ -1,13 +1,13 @@
 //! Permits: what the control plane grants, because the whole process has only so many of it.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
 
 use super::Shard;
-use crate::balance::Ticket;
+use crate::balance::{BackendId, Ticket};
 use crate::runtime::TaskId;
 use crate::wires::{Ask, Release, Ruling, ToControl};
 
@@ -16,8 +16,8 @@ use crate::wires::{Ask, Release, Ruling, ToControl};
 pub(super) struct Desk {
     last: Cell<u64>,
     open: RefCell<BTreeMap<Ticket, Waiting>>,
-    /// What found the control plane's box full.
-    unsent: RefCell<Vec<Release>>,
+    /// What found the control plane's box full, in order.
+    unsent: RefCell<VecDeque<ToControl>>,
 }
 
 /// A question, until its ruling has come: each gets exactly one.
@@ -40,6 +40,11 @@ struct Granted {
 impl Permit {
     /// What needs none.
     pub(super) const NONE: Self = Self(None);
+
+    /// Whether nothing was granted.
+    pub(super) fn is_none(&self) -> bool {
+        self.0.is_none()
+    }
 }
 
 impl Drop for Permit {
@@ -127,16 +132,31 @@ impl Shard {
         release.into_iter().for_each(|release| self.release(release));
     }
 
-    /// Gives something back; what finds the control plane's box full goes out with [`Self::release_unsent`].
-    fn release(&self, release: Release) {
-        if self.control.send(ToControl::Release(release.clone())).is_err() {
-            self.desk.unsent.borrow_mut().push(release);
-        }
+    /// Gives something back.
+    pub(super) fn release(&self, release: Release) {
+        self.account(ToControl::Release(release));
     }
 
-    /// Gives back what could not be before.
-    pub(super) fn release_unsent(&self) {
-        let unsent = self.desk.unsent.take();
-        unsent.into_iter().for_each(|release| self.release(release));
+    /// Has these sessions, which nobody was asked for, count like those that were granted.
+    pub(super) fn adopt(&self, sessions: Vec<(BackendId, u32)>) {
+        self.account(ToControl::Adopted(sessions));
+    }
+
+    /// Tells the control plane what must neither be lost nor overtaken; what finds its box full goes out with
+    /// [`Self::send_unsent`].
+    fn account(&self, message: ToControl) {
+        self.desk.unsent.borrow_mut().push_back(message);
+        self.send_unsent();
+    }
+
+    /// Sends what could not be sent before.
+    pub(super) fn send_unsent(&self) {
+        let mut unsent = self.desk.unsent.borrow_mut();
+        while let Some(message) = unsent.pop_front() {
+            if let Err(message) = self.control.give(message) {
+                unsent.push_front(message);
+                break;
+            }
+        }
     }
 }

@@ -7,6 +7,7 @@ use super::books::{self, BackendBooks};
 use super::permit::Permit;
 use super::plan::PoolState;
 use crate::balance::BackendId;
+use crate::wires::Release;
 
 /// Counts as one of the backend's sessions as long as it lives.
 pub(super) struct Placement {
@@ -18,7 +19,9 @@ pub(super) struct Placement {
     retirements: u32,
     is_open: bool,
     /// Where the backend takes only so many.
-    _permit: Permit,
+    permit: Permit,
+    /// Without a permit: what tells in the end whether the place is to be given back all the same.
+    adoptions: u32,
 }
 
 impl Placement {
@@ -28,8 +31,9 @@ impl Placement {
         shard.has_changed.set(true);
         let books = shard.books.borrow_mut().backend(backend);
         let retirements = books.retirements.get();
+        let adoptions = if permit.is_none() { pool.begin_unasked(backend) } else { 0 };
         let (shard, pool) = (shard.clone(), pool.clone());
-        Self { shard, pool, backend, books, retirements, is_open: false, _permit: permit }
+        Self { shard, pool, backend, books, retirements, is_open: false, permit, adoptions }
     }
 
     /// The session has begun.
@@ -56,6 +60,10 @@ impl Drop for Placement {
     fn drop(&mut self) {
         self.pool.selector.borrow_mut().handle_closed(self.backend);
         self.shard.has_changed.set(true);
+        // A permit gives its place back itself.
+        if self.permit.is_none() && self.pool.end_unasked(self.backend, self.adoptions) {
+            self.shard.release(Release::Backend(self.backend));
+        }
         if self.is_open {
             books::close(&mut self.books.counters.borrow_mut().sessions);
         }

@@ -1,7 +1,8 @@
 //! What the configuration in force means for this shard: its routes and pools, ready for use.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -45,9 +46,19 @@ pub(super) struct RouteState {
 pub(super) struct PoolState {
     pub(super) pool: RefCell<Arc<Pool>>,
     pub(super) selector: RefCell<Selector>,
+    unasked: Unasked,
     shard: ShardId,
     /// Its place in the snapshots.
     id: Cell<PoolId>,
+}
+
+/// Sessions for which no permit was asked, because none of the pool's backends had a limit.
+#[derive(Debug, Default)]
+struct Unasked {
+    /// Those that began since the last adoption.
+    sessions: RefCell<BTreeMap<BackendId, u32>>,
+    /// How often a limit that was new has had the sessions of then counted.
+    adoptions: Cell<u32>,
 }
 
 impl Plan {
@@ -79,14 +90,15 @@ impl Plan {
     ) -> Self {
         let Place { shard, shards } = self.place;
         let ids = (0..).map(PoolId);
-        let pools = ids.zip(&config.pools).map(|(id, pool)| {
-            match self.pools.iter().find(|kept| kept.pool.borrow().name == pool.name) {
-                Some(kept) => {
-                    kept.adopt(id, pool, snapshot, now);
-                    kept.clone()
-                }
-                None => Rc::new(PoolState::new(id, pool, snapshot, shard, now)),
+        // By name, for no session shall wait while each of ten thousand is looked for among ten thousand.
+        let kept: HashMap<_, _> =
+            self.pools.iter().map(|pool| (pool.pool.borrow().name.clone(), pool)).collect();
+        let pools = ids.zip(&config.pools).map(|(id, pool)| match kept.get(&pool.name) {
+            Some(kept) => {
+                kept.adopt(id, pool, snapshot, now);
+                Rc::clone(kept)
             }
+            None => Rc::new(PoolState::new(id, pool, snapshot, shard, now)),
         });
         let pools: Vec<_> = pools.collect();
         let kept: HashMap<_, _> = self.routes.iter().map(|kept| (&*kept.route.name, kept)).collect();
@@ -120,6 +132,12 @@ impl Plan {
     /// This shard's sessions on each backend.
     pub(super) fn sessions(&self) -> Vec<(BackendId, u32)> {
         self.pools.iter().flat_map(|pool| pool.selector.borrow().sessions()).collect()
+    }
+
+    /// The sessions that began before their pool had a limit and have one to count against now, each time once.
+    pub(super) fn take_unasked(&self) -> Vec<(BackendId, u32)> {
+        let limited = self.pools.iter().filter(|pool| pool.pool.borrow().is_limited());
+        limited.flat_map(|pool| pool.unasked.adopt()).collect()
     }
 
     /// Whether any pool chooses by the sessions of all shards.
@@ -158,10 +176,21 @@ impl RouteState {
     }
 }
 
+impl Unasked {
+    fn adopt(&self) -> BTreeMap<BackendId, u32> {
+        let sessions = self.sessions.take();
+        if !sessions.is_empty() {
+            self.adoptions.set(self.adoptions.get() + 1);
+        }
+        sessions
+    }
+}
+
 impl PoolState {
     fn new(id: PoolId, pool: &Arc<Pool>, snapshot: &Arc<Snapshot>, shard: ShardId, now: Instant) -> Self {
         let selector = Selector::new(&pool.policy, shard, id.index(), snapshot.clone(), now);
-        Self { pool: RefCell::new(pool.clone()), selector: RefCell::new(selector), shard, id: Cell::new(id) }
+        let (pool, selector) = (RefCell::new(pool.clone()), RefCell::new(selector));
+        Self { pool, selector, unasked: Unasked::default(), shard, id: Cell::new(id) }
     }
 
     /// Goes on as `pool`, which has its name. A selector that has to be made anew knows the sessions of the old one.
@@ -179,6 +208,26 @@ impl PoolState {
 
     fn handle_snapshot(&self, snapshot: &Arc<Snapshot>) {
         self.selector.borrow_mut().handle_snapshot(snapshot.clone());
+    }
+
+    /// A session without a permit begins; what [`Self::end_unasked`] wants to know in the end.
+    pub(super) fn begin_unasked(&self, backend: BackendId) -> u32 {
+        *self.unasked.sessions.borrow_mut().entry(backend).or_default() += 1;
+        self.unasked.adoptions.get()
+    }
+
+    /// It ends; whether it has been adopted, and so has a place to give back.
+    pub(super) fn end_unasked(&self, backend: BackendId, adoptions: u32) -> bool {
+        if self.unasked.adoptions.get() != adoptions {
+            return true;
+        }
+        if let Entry::Occupied(mut sessions) = self.unasked.sessions.borrow_mut().entry(backend) {
+            *sessions.get_mut() -= 1;
+            if *sessions.get() == 0 {
+                sessions.remove();
+            }
+        }
+        false
     }
 
     /// How the control plane sees one of its backends.

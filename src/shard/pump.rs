@@ -320,6 +320,7 @@ pub(super) mod tests {
             id: ShardId(0),
             shards: NonZeroU32::MIN,
             connections_max: 1,
+            since: driver.now(),
             control,
             neighbours: Vec::new(),
         };

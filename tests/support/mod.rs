@@ -1,21 +1,26 @@
 //! What the black-box tests share: the program itself, and foreign peers to set against it.
 //!
-//! Nothing here uses selat's own code: frames and handshakes are tungstenite's, or bytes written out by hand.
+//! Nothing here uses selat's own code, but for reading what `/status` says: frames and handshakes are tungstenite's,
+//! or bytes written out by hand.
 #![allow(dead_code, reason = "every test file uses a part of it")]
 
+pub(crate) mod admin;
 pub(crate) mod backend;
 pub(crate) mod crowd;
 pub(crate) mod frames;
+pub(crate) mod greeting;
 pub(crate) mod http;
 pub(crate) mod log;
 pub(crate) mod notify;
 pub(crate) mod path;
+pub(crate) mod probed;
 pub(crate) mod proxy;
 pub(crate) mod python;
 pub(crate) mod raw;
 pub(crate) mod scrape;
 pub(crate) mod site;
 pub(crate) mod terminal;
+pub(crate) mod toml;
 pub(crate) mod witness;
 pub(crate) mod ws;
 

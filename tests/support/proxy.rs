@@ -10,6 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::log::Line;
 use super::raw::Raw;
+use super::toml::File;
 use super::ws::{Client, connect};
 use super::{DEADLINE, Deadline, allowed_cores, loopback};
 
@@ -30,6 +31,8 @@ pub(crate) struct Proxy {
     unasked: Vec<Line>,
     /// All of them, for when a test fails.
     all: Vec<String>,
+    /// Where its configuration is, if that is a file.
+    file: Option<File>,
 }
 
 /// How a proxy ended.
@@ -61,6 +64,19 @@ impl Proxy {
         Self::spawn(command(&[&[listen], backends, flags, cores].concat()))
     }
 
+    /// Starts it with this configuration, in a file of its own.
+    pub(crate) fn from_toml(text: &str) -> Self {
+        let file = File::new(text);
+        let mut proxy = Self::spawn(command(&["run", "-c", file.path()]));
+        proxy.file = Some(file);
+        proxy
+    }
+
+    /// Writes another configuration over the one it was started with, for a reload to find.
+    pub(crate) fn rewrite(&self, text: &str) {
+        self.file.as_ref().expect("it was started from a file").write(text);
+    }
+
     /// Starts it this way; a test that does not get it to listen fails.
     pub(crate) fn spawn(mut command: Command) -> Self {
         command.args(["--log-format", "json"]).stdin(Stdio::null()).stderr(Stdio::piped());
@@ -69,7 +85,7 @@ impl Proxy {
         let (sender, output) = mpsc::channel();
         thread::spawn(move || errors.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
         let (address, unasked, all) = (String::new(), Vec::new(), Vec::new());
-        let mut proxy = Self { child, address, output, unasked, all };
+        let mut proxy = Self { child, address, output, unasked, all, file: None };
         proxy.address = proxy.line("listening").get("address");
         proxy
     }

@@ -8,6 +8,8 @@ use std::sync::OnceLock;
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use super::DEADLINE;
 
 const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python");
@@ -67,6 +69,10 @@ impl Script {
     /// The next line that it prints.
     pub(crate) fn line(&self) -> String {
         self.lines.recv_timeout(DEADLINE).expect("it prints a line, in time")
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("it runs");
     }
 
     /// Waits until it has ended by itself, and well.
