@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use tungstenite::Message;
+use tungstenite::{Error, Message};
 
 use support::backend::{Backend, Stage};
 use support::frames::{CONTINUATION, TEXT, client_frame, server_frame};
@@ -242,9 +242,13 @@ fn sessions_of_unchanged_routes_notice_nothing_of_twenty_reloads() {
                 rounds.fetch_add(1, Ordering::Relaxed);
             }
             client.close(None).expect("it is open");
-            while let Ok(message) = client.read() {
-                assert_eq!(message, Message::Close(None), "nothing is left over");
-            }
+            let end = loop {
+                match client.read() {
+                    Ok(message) => assert_eq!(message, Message::Close(None), "nothing is left over"),
+                    Err(end) => break end,
+                }
+            };
+            assert!(matches!(end, Error::ConnectionClosed), "{end}");
             count
         })
     };
