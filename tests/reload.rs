@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use tungstenite::Message;
+use tungstenite::{Error, Message};
 
 use support::backend::{Backend, Stage};
 use support::frames::{CONTINUATION, TEXT, client_frame, server_frame};
@@ -204,9 +204,11 @@ fn a_signal_the_interface_and_the_command_all_reload() {
     change(&site, "r1");
     site.proxy.signal(Signal::HUP);
     assert_eq!(site.proxy.line("reloaded").number("generation"), 2);
+    site.settle();
     assert_eq!(upgrade(&site, "/r1"), 101);
     change(&site, "r2");
     assert_eq!(site.post("/reload").1["generation"], json!(3));
+    site.settle();
     assert_eq!(upgrade(&site, "/r2"), 101);
     change(&site, "r3");
     let (code, said) = site.operate(&["reload"]);
@@ -215,6 +217,7 @@ fn a_signal_the_interface_and_the_command_all_reload() {
         said.starts_with("configuration 4 is in effect\n") && said.contains("route r3: added\n"),
         "{said}"
     );
+    site.settle();
     assert_eq!([upgrade(&site, "/r3"), upgrade(&site, "/r2")], [101, 404]);
     let (_, said) = site.operate(&["reload"]);
     assert_eq!(said, "configuration 5 is in effect\nnothing had changed\n");
@@ -242,9 +245,13 @@ fn sessions_of_unchanged_routes_notice_nothing_of_twenty_reloads() {
                 rounds.fetch_add(1, Ordering::Relaxed);
             }
             client.close(None).expect("it is open");
-            while let Ok(message) = client.read() {
-                assert_eq!(message, Message::Close(None), "nothing is left over");
-            }
+            let end = loop {
+                match client.read() {
+                    Ok(message) => assert_eq!(message, Message::Close(None), "nothing is left over"),
+                    Err(end) => break end,
+                }
+            };
+            assert!(matches!(end, Error::ConnectionClosed), "{end}");
             count
         })
     };

@@ -90,14 +90,15 @@ impl Plan {
     ) -> Self {
         let Place { shard, shards } = self.place;
         let ids = (0..).map(PoolId);
-        let pools = ids.zip(&config.pools).map(|(id, pool)| {
-            match self.pools.iter().find(|kept| kept.pool.borrow().name == pool.name) {
-                Some(kept) => {
-                    kept.adopt(id, pool, snapshot, now);
-                    kept.clone()
-                }
-                None => Rc::new(PoolState::new(id, pool, snapshot, shard, now)),
+        // By name, for no session shall wait while each of ten thousand is looked for among ten thousand.
+        let kept: HashMap<_, _> =
+            self.pools.iter().map(|pool| (pool.pool.borrow().name.clone(), pool)).collect();
+        let pools = ids.zip(&config.pools).map(|(id, pool)| match kept.get(&pool.name) {
+            Some(kept) => {
+                kept.adopt(id, pool, snapshot, now);
+                Rc::clone(kept)
             }
+            None => Rc::new(PoolState::new(id, pool, snapshot, shard, now)),
         });
         let pools: Vec<_> = pools.collect();
         let kept: HashMap<_, _> = self.routes.iter().map(|kept| (&*kept.route.name, kept)).collect();

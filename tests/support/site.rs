@@ -136,8 +136,14 @@ impl Site {
     pub(crate) fn reload(&self) -> Vec<String> {
         let (status, report) = self.post("/reload");
         assert_eq!(status, 200, "{report}");
+        self.settle();
         let changes = report.get("changes").and_then(Value::as_array).expect("a list").iter();
         changes.map(|change| change.as_str().expect("a line").to_owned()).collect()
+    }
+
+    /// Waits until every shard has done what it was told so far: each says how it is in its turn.
+    pub(crate) fn settle(&self) {
+        self.status();
     }
 
     /// `selat status` and its like: the exit code, and what it wrote.
