@@ -295,8 +295,13 @@ fn assert_near_share(count: usize, of: u32, share: f64) {
 }
 
 /// From one pool to another, keys move only from backends that left or lost weight, or to those that came or gained.
-/// A selector that has seen the change and one that has not agree.
+/// A selector that has seen the change and one that has not agree. Where nobody is open nobody owns a key: what is
+/// tried in desperation is tried in turn.
 pub(crate) fn check_movement(before: &PoolView, after: &PoolView, keys: u32) {
+    let is_desperate = |pool: &PoolView| !pool.backends.iter().any(|view| view.is_open(pool.is_panicking));
+    if is_desperate(before) || is_desperate(after) {
+        return;
+    }
     let policy = Policy::Hash(HashBy::Ip);
     let (mut selector, now) = selector(&policy, before.clone());
     let old = owners(&mut selector, keys, now);
