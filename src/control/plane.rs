@@ -6,7 +6,7 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
-use super::admin::{Ask as Errand, DrainReport, UnknownBackend};
+use super::admin::{Ask as Errand, DrainReport, ReloadReport, UnknownBackend};
 use super::books::{self, Books};
 use super::grants::{Grants, Rulings};
 use super::overview::View;
@@ -39,6 +39,8 @@ pub(super) struct Control {
     books: Books,
     /// Who waits for an overview until the shards have reported.
     looking: Vec<oneshot::Sender<Box<Overview>>>,
+    /// Who waits to hear of a reload, likewise.
+    reloaded: Vec<(Reply, ReloadReport)>,
     phase: Phase,
     is_clean: bool,
     service: ServiceManager,
@@ -66,6 +68,7 @@ impl Control {
             loads_changed: false,
             books: Books::new(shards.len()),
             looking: Vec::new(),
+            reloaded: Vec::new(),
             phase: Phase::Serving,
             is_clean: true,
             passed_on: Vec::new(),
@@ -143,8 +146,7 @@ impl Control {
         match errand {
             Errand::Overview(reply) => {
                 self.looking.push(reply);
-                self.books.expect_reports();
-                self.tell_all(|| ToShard::Report);
+                self.ask_for_reports();
             }
             Errand::Config(reply) => drop(reply.send(self.config.render().to_owned())),
             Errand::Drain { backend, reply } => drop(reply.send(self.set_draining(&backend, true))),
@@ -172,9 +174,20 @@ impl Control {
             Err(error) => self.reload_failed(error),
         }
         self.serving();
-        for reply in replies {
-            drop(reply.send(result.clone()));
+        match result {
+            Ok(report) => {
+                // They hear of it when the shards, having reported, have it in force.
+                self.reloaded.extend(replies.into_iter().map(|reply| (reply, report.clone())));
+                self.ask_for_reports();
+            }
+            Err(error) => replies.into_iter().for_each(|reply| drop(reply.send(Err(error.clone())))),
         }
+    }
+
+    /// Asks every shard for its report; whoever waits for that is answered with the last.
+    fn ask_for_reports(&mut self) {
+        self.books.expect_reports();
+        self.tell_all(|| ToShard::Report);
     }
 
     /// Puts another configuration in force, whose pools the registry has.
@@ -275,6 +288,9 @@ impl Control {
             let overview = self.overview();
             for reply in self.looking.drain(..) {
                 drop(reply.send(Box::new(overview.clone())));
+            }
+            for (reply, report) in self.reloaded.drain(..) {
+                drop(reply.send(Ok(report)));
             }
         }
     }
