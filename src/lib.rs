@@ -26,7 +26,7 @@
 //! # Rooms
 //!
 //! *Pure* rooms ([`balance`], [`config`], [`guard`], [`health`], [`protocol`], [`routing`], [`session`], [`telemetry`],
-//! [`wires`]) touch neither clock nor socket: time, randomness and bytes are arguments. They build without the
+//! [`tls`], [`wires`]) touch neither clock nor socket: time, randomness and bytes are arguments. They build without the
 //! `runtime` feature, which proves it. *Shells* (`runtime`, `shard`, `control`) touch the world and decide little. `server` puts them
 //! together; `load` reads a configuration from disk; `demo` shows them at work, `ops` asks a running one how it is.
 //! `tests/architecture.rs` holds everybody to it; `docs/adr` says why.
@@ -39,6 +39,7 @@ pub mod protocol;
 pub mod routing;
 pub mod session;
 pub mod telemetry;
+pub mod tls;
 pub mod wires;
 
 #[cfg(feature = "runtime")]

@@ -1,4 +1,4 @@
-//! Backend URLs: `ws://host:port/base/path`.
+//! Backend URLs: `ws://host:port/base/path`, `wss://host/base/path`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,26 +6,31 @@ use std::str::FromStr;
 /// Where a backend is. Its host may be a name; resolving it is not done here.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct BackendUrl {
+    /// Whether what is said there is encrypted.
+    pub transport: Transport,
     /// Name or address; an IPv6 address without its brackets.
     pub host: String,
-    /// TCP port; 80 where the URL has none.
+    /// TCP port; where the URL has none, 80, or 443 with TLS.
     pub port: u16,
     /// What goes before the path of every request: empty, or beginning with `/`.
     pub base_path: String,
+}
+
+/// How bytes travel to a backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// As they are: `ws://`.
+    Plain,
+    /// In TLS: `wss://`.
+    Tls,
 }
 
 /// Not a backend URL.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidBackend {
     /// Another scheme, or none.
-    #[error("{given:?} does not begin with ws://; write ws://host:port/base/path")]
+    #[error("{given:?} does not begin with ws:// or wss://; write ws://host:port/base/path")]
     Scheme {
-        /// The text.
-        given: String,
-    },
-    /// `wss://`.
-    #[error("{given:?}: TLS toward backends is not supported; use ws://, with a TLS tunnel if need be")]
-    Tls {
         /// The text.
         given: String,
     },
@@ -43,6 +48,22 @@ pub enum InvalidBackend {
     },
 }
 
+impl Transport {
+    fn scheme(self) -> &'static str {
+        match self {
+            Self::Plain => "ws",
+            Self::Tls => "wss",
+        }
+    }
+
+    fn port(self) -> u16 {
+        match self {
+            Self::Plain => 80,
+            Self::Tls => 443,
+        }
+    }
+}
+
 impl BackendUrl {
     /// Host and port as the `Host` header has them: an IPv6 address in brackets, the port always there.
     #[must_use]
@@ -57,22 +78,23 @@ impl FromStr for BackendUrl {
 
     fn from_str(text: &str) -> Result<Self, InvalidBackend> {
         let given = || text.to_owned();
-        if text.starts_with("wss://") {
-            return Err(InvalidBackend::Tls { given: given() });
-        }
-        let rest = text.strip_prefix("ws://").ok_or_else(|| InvalidBackend::Scheme { given: given() })?;
+        let plain = text.strip_prefix("ws://").map(|rest| (Transport::Plain, rest));
+        let (transport, rest) = plain
+            .or_else(|| Some((Transport::Tls, text.strip_prefix("wss://")?)))
+            .ok_or_else(|| InvalidBackend::Scheme { given: given() })?;
         let (authority, base_path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         if base_path.bytes().any(|byte| matches!(byte, b'?' | b'#') || !byte.is_ascii_graphic()) {
             return Err(InvalidBackend::Path { given: given() });
         }
-        let (host, port) =
-            split_authority(authority).ok_or_else(|| InvalidBackend::Authority { given: given() })?;
-        Ok(Self { host: host.to_owned(), port, base_path: base_path.trim_end_matches('/').to_owned() })
+        let (host, port) = split_authority(authority, transport.port())
+            .ok_or_else(|| InvalidBackend::Authority { given: given() })?;
+        let (host, base_path) = (host.to_owned(), base_path.trim_end_matches('/').to_owned());
+        Ok(Self { transport, host, port, base_path })
     }
 }
 
 /// Host and port of `host`, `host:port`, `[v6]` or `[v6]:port`.
-fn split_authority(authority: &str) -> Option<(&str, u16)> {
+fn split_authority(authority: &str, default_port: u16) -> Option<(&str, u16)> {
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
             let (host, after) = rest.split_once(']')?;
@@ -85,13 +107,13 @@ fn split_authority(authority: &str) -> Option<(&str, u16)> {
         },
     };
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b':' | b'%');
-    let port = port.map_or(Some(80), |port| port.parse().ok().filter(|port| *port > 0))?;
+    let port = port.map_or(Some(default_port), |port| port.parse().ok().filter(|port| *port > 0))?;
     (!host.is_empty() && host.bytes().all(is_name)).then_some((host, port))
 }
 
 impl fmt::Display for BackendUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ws://{}{}", self.authority(), self.base_path)
+        write!(f, "{}://{}{}", self.transport.scheme(), self.authority(), self.base_path)
     }
 }
 
@@ -105,6 +127,7 @@ mod tests {
             ("ws://127.0.0.1:9001", "ws://127.0.0.1:9001"),
             ("ws://[::1]:9001/", "ws://[::1]:9001"),
             ("ws://chat.internal", "ws://chat.internal:80"),
+            ("wss://vendor.example/feed", "wss://vendor.example:443/feed"),
             ("ws://localhost:9001/base/path/", "ws://localhost:9001/base/path"),
         ];
         for (text, shown) in rows {
@@ -116,7 +139,6 @@ mod tests {
     fn says_what_is_wrong() {
         let rows = [
             ("http://x:1", "does not begin with ws://"),
-            ("wss://x:1", "TLS"),
             ("ws://", "no valid host"),
             ("ws://x:0", "no valid host"),
             ("ws://x:99999", "no valid host"),

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 pub use address::{InvalidAddress, ListenAddress};
 pub use admin::{Access, Admin, Log, LogFormat, LogLevel};
-pub use backend::{BackendUrl, InvalidBackend};
+pub use backend::{BackendUrl, InvalidBackend, Transport};
 pub use cores::{Cores, InvalidCores};
 pub use file::{Mistake, Parsed, Sources, escape, parse, reference};
 pub use pool::{Backend, Pool, PoolId};
@@ -28,6 +28,7 @@ pub use secret::Secret;
 pub use units::{InvalidUnit, parse_byte_rate, parse_bytes, parse_duration, parse_rate};
 
 use crate::protocol::handshake::Forwarding;
+use crate::tls;
 
 /// Everything one server needs to know.
 #[derive(Debug, Clone)]
@@ -59,7 +60,7 @@ pub struct Config {
 }
 
 /// One address that clients connect to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Listen {
     /// Its name in the configuration.
     pub name: Arc<str>,
@@ -67,6 +68,17 @@ pub struct Listen {
     pub address: ListenAddress,
     /// Whether every connection begins with a PROXY protocol header that says where the client is.
     pub proxy_protocol: ProxyProtocol,
+    /// How TLS is spoken there; `None`: it is not.
+    pub tls: Option<Arc<tls::Server>>,
+}
+
+impl Listen {
+    /// Whether it takes the same socket.
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
+        let Self { name, address, proxy_protocol, tls: _ } = self;
+        (name, address, proxy_protocol) == (&other.name, &other.address, &other.proxy_protocol)
+    }
 }
 
 /// Whether a listener's connections begin with a PROXY protocol header.
@@ -123,7 +135,12 @@ impl Config {
     #[must_use]
     pub fn new(address: ListenAddress, routes: Vec<Route>, pools: Vec<Pool>) -> Self {
         Self {
-            listeners: vec![Listen { name: "public".into(), address, proxy_protocol: ProxyProtocol::Off }],
+            listeners: vec![Listen {
+                name: "public".into(),
+                address,
+                proxy_protocol: ProxyProtocol::Off,
+                tls: None,
+            }],
             cores: Cores::All,
             placement: Placement::default(),
             routes: routes.into_iter().map(Arc::new).collect(),

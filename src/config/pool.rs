@@ -7,6 +7,7 @@ use super::BackendUrl;
 use crate::balance::{Policy, Queue};
 use crate::health;
 use crate::protocol::proxy_protocol;
+use crate::tls;
 
 /// A pool's place in the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -37,6 +38,8 @@ pub struct Pool {
     pub connect: Duration,
     /// The PROXY protocol header that each connection to a backend begins with, telling it of the client.
     pub send_proxy: Option<proxy_protocol::Version>,
+    /// How TLS is spoken with those of its backends that want it; `None`: none does.
+    pub tls: Option<Arc<tls::Client>>,
     /// Between two looks at where the backends' names point.
     pub resolve_every: Duration,
 }
@@ -64,6 +67,7 @@ impl Pool {
             queue: Self::QUEUE,
             connect: Self::CONNECT,
             send_proxy: None,
+            tls: None,
             resolve_every: Self::RESOLVE_EVERY,
         }
     }

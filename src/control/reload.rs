@@ -230,8 +230,11 @@ async fn resolve(urls: Vec<BackendUrl>) -> Result<Addresses, String> {
 
 /// What holds for the whole process from its start: sockets, threads and log files.
 fn check_unchangeable(current: &Config, new: &Config) -> Result<(), String> {
+    let mut pairs = current.listeners.iter().zip(&new.listeners);
+    let are_alike =
+        current.listeners.len() == new.listeners.len() && pairs.all(|(old, new)| old.is_like(new));
     let changes = [
-        (current.listeners != new.listeners, "[listen]"),
+        (!are_alike, "[listen]"),
         (current.cores != new.cores, "cores"),
         (current.placement != new.placement, "placement"),
         (current.limits != new.limits, "max_connections"),

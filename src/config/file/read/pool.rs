@@ -54,6 +54,7 @@ pub(super) fn pool(named: &Named<'_>) -> Option<Pool> {
         connect,
         resolve_every,
         send_proxy,
+        tls: None,
     })
 }
 

@@ -62,7 +62,7 @@ pub(super) fn listen(named: &Named<'_>) -> Option<Listen> {
     let Named { name, table } = named;
     let proxy_protocol = table.get("proxy_protocol", |item| item.word(&PROXY_PROTOCOLS));
     let address = table.find("addr", |item| item.form())?;
-    Some(Listen { name: name.clone(), address, proxy_protocol })
+    Some(Listen { name: name.clone(), address, proxy_protocol, tls: None })
 }
 
 pub(super) fn forwarding(table: &Table<'_>) -> Forwarding {
