@@ -11,6 +11,8 @@ use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
+pub use rustls::pki_types::CertificateDer;
+
 pub use certificate::{Authorities, Certificate, InvalidCertificate};
 pub use client::{Client, ClientSettings, Verification};
 pub use server::{ClientAuth, ClientCertificates, Server, ServerSettings, Version};
