@@ -55,7 +55,7 @@ fn certificate(table: &Table<'_>) -> Option<Certificate> {
     match Certificate::from_pem(&chain, &key) {
         Ok(certificate) => {
             if let Some(worry) = certificate.worry(table.reading.sources.unix_now()) {
-                table.find("cert", |item| Some(item.odd_file(worry)));
+                table.find::<()>("cert", |item| item.odd_file(worry));
             }
             Some(certificate)
         }

@@ -121,9 +121,17 @@ fn only_the_paths_of_keys_are_ever_shown() {
     assert!(foreign.contains("key in [listen.public.tls]: ${TLS}/nowhere: cannot be read"), "{foreign}");
 }
 
+/// That each of these tables `tls` of a listener is told of.
+fn tells(rows: &[(&str, &str)]) {
+    for (lines, part) in rows {
+        let told = told(&listen(lines));
+        assert!(told.contains(part), "{lines}\n{told}\n{part}");
+    }
+}
+
 #[test]
-fn what_is_wrong_with_a_listener_is_told() {
-    let rows = [
+fn what_is_wrong_with_a_certificate_is_told() {
+    tells(&[
         ("", "3: [listen.public.tls]: there is no certificate; write cert = \"/path\" and key = \"/path\""),
         ("cert = \"/tls/a.pem\"", "3: [listen.public.tls]: key is missing; write key = \"/path\""),
         ("key = \"/tls/a.key\"", "3: [listen.public.tls]: cert is missing"),
@@ -168,6 +176,12 @@ fn what_is_wrong_with_a_listener_is_told() {
             "cert = \"/tls/a.pem\"\nkey = \"/tls/a.key\"\ncerts = []",
             "6: certs in [listen.public.tls]: there is a cert or key too",
         ),
+    ]);
+}
+
+#[test]
+fn what_is_wrong_with_a_listener_is_told() {
+    tells(&[
         (
             "cert = \"/tls/a.pem\"\nkey = \"/tls/a.key\"\nclient_auth = \"required\"",
             "6: client_auth in [listen.public.tls]: there is no client_ca",
@@ -189,11 +203,7 @@ fn what_is_wrong_with_a_listener_is_told() {
             "6: handshakes in [listen.public.tls]: 4294967295/s is the most; write off for no limit",
         ),
         ("certificate = \"/tls/a.pem\"", "4: unknown key \"certificate\" in [listen.public.tls]"),
-    ];
-    for (lines, part) in rows {
-        let told = told(&listen(lines));
-        assert!(told.contains(part), "{lines}\n{told}\n{part}");
-    }
+    ]);
     let at_the_listener =
         told("[listen.public]\naddr = \":1\"\ncert = \"/tls/a.pem\"\n[route.a]\nrespond = \"echo\"\n");
     assert!(at_the_listener.contains("; did you mean \"tls.cert\"?"), "{at_the_listener}");
