@@ -8,10 +8,11 @@ use tracing::{error, info, warn};
 
 use super::admin::{Ask as Errand, DrainReport, ReloadReport, UnknownBackend};
 use super::books::{self, Books};
+use super::changes::{changes, keep_tls};
 use super::grants::{Grants, Rulings};
 use super::overview::View;
 use super::registry::Registry;
-use super::reload::{Finished, Generation, Loaded, Reloads, Reply, changes, keep_tls};
+use super::reload::{Finished, Generation, Loaded, Reloads, Reply};
 use super::signals::Signal;
 use super::watchdog::Watchdog;
 use super::{Outcome, Owner, Setup, now};
