@@ -1,7 +1,7 @@
 //! Who we are and whom we believe, in TLS: certificates, authorities, and what [`rustls`] is told of them.
 //!
-//! Pure: PEM texts and times come in, configurations for rustls go out. Reads no file and no clock; chance is
-//! rustls's own. The bytes of a connection are `runtime::tls`'s. RFC 8446, RFC 5246, RFC 6066 §3, RFC 7301.
+//! Pure: PEM texts and times come in, configurations for rustls go out. Reads no file and no clock; the chance
+//! and the clock of handshakes are rustls's own. The bytes of a connection are `runtime::tls`'s. RFC 8446, RFC 5246, RFC 6066 §3, RFC 7301.
 
 mod authorities;
 mod by_name;
