@@ -68,7 +68,8 @@ pub(crate) struct Authority {
 impl Authority {
     pub(crate) fn new() -> Self {
         let mut params = params(&[], Validity::Now);
-        params.distinguished_name.push(DnType::CommonName, "selat test authority");
+        let name = format!("selat test authority {}", next());
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate().expect("a key");
@@ -273,8 +274,13 @@ fn params(names: &[&str], validity: Validity) -> CertificateParams {
 }
 
 fn directory() -> Directory {
+    Directory::new(&format!("tls-{}", next()))
+}
+
+/// A number that nobody else has.
+fn next() -> u32 {
     static COUNT: AtomicU32 = AtomicU32::new(0);
-    Directory::new(&format!("tls-{}", COUNT.fetch_add(1, Ordering::Relaxed)))
+    COUNT.fetch_add(1, Ordering::Relaxed)
 }
 
 fn provider() -> Arc<CryptoProvider> {
