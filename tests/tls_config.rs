@@ -1,5 +1,5 @@
 //! Certificates and authorities in files and flags: what `selat check` says of them, what is told at a start and a
-//! reload, and that a file that has changed is taken up. Nothing is encrypted here.
+//! reload, and that a file that has changed is taken up.
 #![cfg(feature = "runtime")]
 
 mod support;
@@ -11,8 +11,9 @@ use serde_json::json;
 use support::path::Directory;
 use support::proxy::{Proxy, command, run_to_end};
 use support::site::{Site, route};
-use support::tls::{Authority, Certificate, Validity};
+use support::tls::{self, Authority, Certificate, Validity};
 use support::toml::File;
+use support::ws::{expect_echo, text};
 use support::{eventually, loopback};
 
 const CHANGED: &str = "listener secure: certificates or TLS settings changed";
@@ -188,12 +189,22 @@ fn a_pool_that_believes_anybody_is_warned_of_at_every_start_and_reload() {
 #[test]
 fn flags_name_certificates_which_are_renewed_too() {
     let authority = Authority::new();
-    let [certificate, renewed] = [(); 2].map(|()| authority.certificate(&["chat.example"], Validity::Now));
-    let flags = ["--cert", &certificate.chain_file(), "--key", &certificate.key_file()];
-    let mut proxy = Proxy::start(&flags, &["ws://127.0.0.1:1"]);
+    let [certificate, renewed] = [(); 2].map(|()| authority.certificate(&["localhost"], Validity::Now));
+    let backend = tls::serve_echo(&authority);
+    let flags =
+        ["--cert", &certificate.chain_file(), "--key", &certificate.key_file(), "--ca", &authority.file()];
+    let mut proxy = Proxy::start(&flags, &[&backend.tls_url()]);
+    let mut old = tls::connect(&proxy.address, &authority);
+    let shown = || {
+        let stream = tls::dial(&proxy.address, "localhost", authority.client()).expect("a handshake");
+        stream.conn.peer_certificates().expect("a server shows one").to_vec()
+    };
+    let first = shown();
     certificate.write(&renewed);
+    eventually("new connections are shown the new one", || shown() != first);
     let changed = "[\"listener public: certificates or TLS settings changed\"]";
     assert_eq!(proxy.line("reloaded").get("changes"), changed);
+    expect_echo(&mut old, &text("no session noticed"));
 }
 
 #[test]
