@@ -12,6 +12,7 @@ mod client;
 mod facts;
 mod fault;
 mod label;
+mod pace;
 mod pem;
 mod server;
 #[cfg(test)]
@@ -28,6 +29,8 @@ pub use client::{Client, ClientSettings, InvalidServerName, Verification};
 pub use facts::{Worry, client_name};
 pub use fault::{Peer, explain};
 pub use label::{LABELS, label};
+pub use pace::Pace;
+pub use rustls::{ClientConfig, ServerConfig};
 pub use server::{ClientAuth, ClientCertificates, Server, ServerSettings, Version};
 
 /// The one protocol that is spoken inside TLS (RFC 7301 §6): WebSockets begin as HTTP/1.1 here, never as HTTP/2.
