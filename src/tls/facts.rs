@@ -124,7 +124,8 @@ pub(super) fn parse(der: &[u8]) -> Result<X509Certificate<'_>, String> {
 }
 
 /// A time in seconds since 1970, as `2026-11-24 02:10 UTC`.
-pub(super) fn date(unix: u64) -> String {
+#[must_use]
+pub fn date(unix: u64) -> String {
     let time = i64::try_from(unix).ok().and_then(|unix| ASN1Time::from_timestamp(unix).ok());
     let Some(time) = time.map(|time| time.to_datetime()) else { return "a day beyond reckoning".to_owned() };
     let (year, month, day) = (time.year(), u8::from(time.month()), time.day());

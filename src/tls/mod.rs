@@ -26,10 +26,11 @@ pub use authorities::Authorities;
 pub use certificate::{Certificate, InvalidCertificate};
 pub use challenges::{ACME_TLS, Challenges};
 pub use client::{Client, ClientSettings, InvalidServerName, Verification};
-pub use facts::{Worry, client_name};
+pub use facts::{Worry, client_name, date};
 pub use fault::{Peer, explain};
 pub use label::{LABELS, label};
 pub use pace::Pace;
+pub use rustls::pki_types::CertificateDer;
 pub use rustls::{ClientConfig, ServerConfig};
 pub use server::{ClientAuth, ClientCertificates, Server, ServerSettings, Version};
 
