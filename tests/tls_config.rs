@@ -14,7 +14,7 @@ use support::site::{Site, route};
 use support::tls::{self, Authority, Certificate, Validity};
 use support::toml::File;
 use support::ws::{expect_echo, text};
-use support::{eventually, loopback};
+use support::{allowed_cores, eventually, loopback};
 
 const CHANGED: &str = "listener secure: certificates or TLS settings changed";
 
@@ -205,6 +205,26 @@ fn flags_name_certificates_which_are_renewed_too() {
     let changed = "[\"listener public: certificates or TLS settings changed\"]";
     assert_eq!(proxy.line("reloaded").get("changes"), changed);
     expect_echo(&mut old, &text("no session noticed"));
+}
+
+#[test]
+fn backends_are_held_against_the_authorities_of_the_machine() {
+    let authority = Authority::new();
+    let backend = tls::serve_echo(&authority);
+    let listen = format!("{}:0", loopback());
+    let core = allowed_cores().first().expect("one core").to_string();
+    let selat = |roots: &str| {
+        let mut command = command(&[&listen, &backend.tls_url(), "--cores", &core]);
+        command.env("SSL_CERT_FILE", roots).env_remove("SSL_CERT_DIR");
+        command
+    };
+    let proxy = Proxy::spawn(selat(&authority.file()));
+    expect_echo(&mut proxy.connect(), &text("through"));
+
+    let (code, said) = run_to_end(selat("/nowhere/roots.pem"));
+    let told = "[pool.default.tls]: the authorities that this machine believes cannot be read: ";
+    assert!(code == Some(2) && said.starts_with(told), "{said}");
+    assert!(said.contains("/nowhere/roots.pem") && said.contains("install ca-certificates"), "{said}");
 }
 
 #[test]
