@@ -20,7 +20,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("telemetry", &[]),
     ("tls", &[]),
     ("wires", &["balance", "config", "guard", "health", "routing", "session", "telemetry"]),
-    ("runtime", &["config", "wires"]),
+    ("runtime", &["config", "tls", "wires"]),
     (
         "shard",
         &[
