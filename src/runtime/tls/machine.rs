@@ -105,13 +105,33 @@ impl Machine {
             taken += discard;
             match next {
                 Ok(Next::Wait) => return Ok((taken, Pause::Starved)),
-                Ok(Next::Go) if plain.is_full() => return Ok((taken, Pause::Full)),
+                Ok(Next::Go) if plain.is_full() => {
+                    self.settle()?;
+                    return Ok((taken, Pause::Full));
+                }
                 Ok(Next::Go) => {}
                 Ok(Next::Closed) => self.has_peer_closed = true,
                 Err(error) => {
                     self.encode_alert();
                     return Err(error);
                 }
+            }
+        }
+    }
+
+    /// Has rustls do what it has to do without more of the peer's bytes; before that it takes none of ours. Behind a
+    /// handshake that the peer's first bytes came with, these are tickets.
+    fn settle(&mut self) -> Result<(), Error> {
+        let mut plain = Plain::none();
+        loop {
+            let (_, next) = match &mut self.end {
+                End::Server(end) => step(end.process_tls_records(&mut []), &mut plain, &mut self.outgoing),
+                End::Client(end) => step(end.process_tls_records(&mut []), &mut plain, &mut self.outgoing),
+            };
+            match next? {
+                Next::Wait => return Ok(()),
+                Next::Go => {}
+                Next::Closed => self.has_peer_closed = true,
             }
         }
     }
