@@ -264,9 +264,8 @@ impl Session {
         loop {
             // As much as the reader has room for, or else one record.
             let kept = self.incoming.len();
-            let most = kept.max(buffer.len()).max(PAYLOAD_MAX) + OVERHEAD_MAX;
-            let room = workspace.get_mut(kept..).unwrap_or_default();
-            let room = room.get_mut(..most.saturating_sub(kept)).unwrap_or_default();
+            let most = (kept.max(buffer.len()).max(PAYLOAD_MAX) + OVERHEAD_MAX).min(workspace.len());
+            let room = workspace.get_mut(kept..most).unwrap_or_default();
             let read = if self.has_ended || room.is_empty() { None } else { socket.try_read(room)? };
             self.has_ended |= read == Some(0);
             let mut plain = Plain::new(buffer);
