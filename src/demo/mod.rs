@@ -194,7 +194,7 @@ impl Show<'_> {
              wss://{address}/ticker  a message a second, from the proxy itself\n\
              Nobody knows who signed the certificate; it was made for this run. To believe it until the end:\n  \
              SSL_CERT_FILE={authority} python3 -m websockets wss://{address}/\n  \
-             curl --no-buffer --cacert {authority} wss://{address}/ticker\n\
+             curl --no-buffer --cacert {authority} wss://{address}/ticker  (from curl 8.11 on)\n\
              A browser warns of it: open https://{address}/ once and go on, and its scripts may connect."
         ));
     }
