@@ -105,10 +105,7 @@ impl Machine {
             taken += discard;
             match next {
                 Ok(Next::Wait) => return Ok((taken, Pause::Starved)),
-                Ok(Next::Go) if plain.is_full() => {
-                    self.settle()?;
-                    return Ok((taken, Pause::Full));
-                }
+                Ok(Next::Go) if plain.is_full() => return Ok((taken, Pause::Full)),
                 Ok(Next::Go) => {}
                 Ok(Next::Closed) => self.has_peer_closed = true,
                 Err(error) => {
@@ -119,25 +116,16 @@ impl Machine {
         }
     }
 
-    /// Has rustls do what it has to do without more of the peer's bytes; before that it takes none of ours. Behind a
-    /// handshake that the peer's first bytes came with, these are tickets.
-    fn settle(&mut self) -> Result<(), Error> {
-        let mut plain = Plain::none();
-        loop {
-            let (_, next) = match &mut self.end {
-                End::Server(end) => step(end.process_tls_records(&mut []), &mut plain, &mut self.outgoing),
-                End::Client(end) => step(end.process_tls_records(&mut []), &mut plain, &mut self.outgoing),
-            };
-            match next? {
-                Next::Wait => return Ok(()),
-                Next::Go => {}
-                Next::Closed => self.has_peer_closed = true,
-            }
-        }
+    /// Has rustls say what it still has to, so that there can be nothing in the way of bytes of ours.
+    ///
+    /// # Errors
+    /// The connection has failed.
+    pub(super) fn settle(&mut self) -> Result<(), Error> {
+        self.take(&mut [], &mut Plain::none()).map(drop)
     }
 
     /// Encrypts `bytes` into `room`, with room for [`OVERHEAD_MAX`] with every [`PAYLOAD_MAX`]; how much that became.
-    /// Only with nothing outgoing, for records have their order.
+    /// Only when [settled](Self::settle) and with nothing outgoing, for records have their order.
     ///
     /// # Errors
     /// The connection is not in a state for that.
@@ -148,6 +136,9 @@ impl Machine {
     /// Says that nothing more will come from us (RFC 8446 §6.1). A connection that has no keys yet ends without.
     pub(super) fn close(&mut self) {
         let mut room = [0; OVERHEAD_MAX];
+        if self.settle().is_err() {
+            return;
+        }
         if let Ok(len) = self.say(Word::CloseNotify, &mut room) {
             self.outgoing.extend_from_slice(room.get(..len).unwrap_or_default());
         }
