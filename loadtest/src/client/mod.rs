@@ -46,6 +46,8 @@ pub(crate) struct Kit {
     pub(crate) expected: Expected,
     pub(crate) key: MaskKey,
     pub(crate) tally: Tally,
+    /// Scratch that TLS seals into.
+    pub(crate) sealed: Vec<u8>,
 }
 
 impl Kit {
@@ -59,6 +61,7 @@ impl Kit {
             expected: Expected::new(pattern, plan.size),
             key,
             tally: Tally::new()?,
+            sealed: Vec::new(),
             plan,
         })
     }

@@ -8,6 +8,7 @@ use crate::cli::StormArgs;
 use crate::client::{Plan, Swarm, Tally, Then};
 use crate::clock;
 use crate::limits;
+use crate::net::Sessions;
 use crate::report::{Report, per_second};
 use crate::watch::Watch;
 
@@ -26,8 +27,9 @@ pub(crate) fn storm(args: &StormArgs) -> anyhow::Result<Report> {
     limits::make_room(args.concurrency.into())?;
     let watch = Watch::new(&common.pids)?;
     let plan = Plan { size: args.size, in_flight: 1, messages_max: 1, then: Then::Close };
+    let sessions = if args.resume { Sessions::Resumed } else { Sessions::Full };
     let mut storm = Storm {
-        swarm: Swarm::new(&common.target, plan, common.timeout)?,
+        swarm: Swarm::new(common.dialer(sessions)?, plan, common.timeout)?,
         concurrency: usize::try_from(args.concurrency)?,
         sessions_max: args.count.unwrap_or(u64::MAX),
     };
@@ -58,6 +60,7 @@ pub(crate) fn storm(args: &StormArgs) -> anyhow::Result<Report> {
     report.times("session", "whole session", &session_times);
     report.times("round_trip", "round trip", &round_trips);
     report.cost_per("session", sessions, &cost);
+    report.tls(&swarm.kit.tally);
     report.faults(&swarm.kit.tally.faults, &swarm.kit.tally.failures);
     Ok(report)
 }

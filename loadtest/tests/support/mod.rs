@@ -1,6 +1,8 @@
 //! What the black-box tests share: the program itself, run with a deadline, and a foreign server to run it against.
 #![allow(dead_code, reason = "every test file uses a part of it")]
 
+pub(crate) mod terminator;
+
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, ChildStdout, Command, Stdio};
