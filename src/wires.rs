@@ -80,6 +80,8 @@ pub enum ToControl {
     },
     /// A session has ended, or a request came to none.
     Session(Box<SessionRecord>),
+    /// A TLS handshake has failed.
+    Insecure(Box<Insecure>),
     /// What the shard has counted, as asked for.
     Report(Box<Report>),
     /// What the shard holds, having changed.
@@ -102,6 +104,24 @@ pub enum ToControl {
     Ended(Box<Report>),
     /// What the owner of the server wants; not from a shard.
     Order(Order),
+}
+
+/// A TLS handshake that failed.
+#[derive(Debug, Clone)]
+pub struct Insecure {
+    /// With whom.
+    pub with: Far,
+    /// Why, for people.
+    pub error: String,
+}
+
+/// Who is at the other end.
+#[derive(Debug, Clone)]
+pub enum Far {
+    /// The client at this address.
+    Client(String),
+    /// A backend.
+    Backend(BackendId),
 }
 
 /// Something of which the whole process has only so many.

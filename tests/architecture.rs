@@ -20,7 +20,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("telemetry", &[]),
     ("tls", &[]),
     ("wires", &["balance", "config", "guard", "health", "routing", "session", "telemetry"]),
-    ("runtime", &["config", "wires"]),
+    ("runtime", &["config", "tls", "wires"]),
     (
         "shard",
         &[
@@ -97,7 +97,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("hyper::", &["control", "ops"]),
     ("prometheus_client::", &["telemetry"]),
     ("ratatui::", &["ops"]),
-    ("rustls::", &["tls", "runtime"]),
+    ("rustls::", &["tls", "runtime", "control"]),
     ("x509_parser::", &["tls"]),
     ("httparse::", &["protocol"]),
     ("sha1::", &["protocol"]),

@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use selat::config::BackendUrl;
+use selat::control::Question;
 use selat::health::{Exchange, Probe, ProbeFault};
 use support::backend::{Backend, Stage};
 use support::frames::{CONTINUATION, TEXT, server_frame};
@@ -40,7 +41,9 @@ fn ask_within(url: &str, probe: &Probe, timeout: Duration) -> Result<Duration, P
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let backend: BackendUrl = url.parse().expect("a URL");
     let address = SocketAddr::new(backend.host.parse().expect("an address"), backend.port);
-    runtime.block_on(selat::control::probe(address, &backend, probe, timeout))
+    let probe = probe.clone();
+    let question = Question { address, url: backend, probe, timeout, send_proxy: None, tls: None };
+    runtime.block_on(question.ask())
 }
 
 /// The same, with all the patience of a test.

@@ -28,7 +28,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 
-pub use probe::probe;
+pub use probe::Question;
 pub use registry::{Addresses, Registry};
 pub use reload::{Loaded, Origin};
 pub use resolve::{Difference, Unresolved, resolve, resolve_all};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::oneshot;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::admin::{Ask as Errand, DrainReport, ReloadReport, UnknownBackend};
 use super::books::{self, Books};
@@ -21,7 +21,7 @@ use crate::runtime::handover::Heirlooms;
 use crate::runtime::mailbox::{Mailbox, Sender};
 use crate::runtime::service::ServiceManager;
 use crate::telemetry::{Overview, Phase};
-use crate::wires::{Ask, Drain, Latecomers, Order, Report, Ruling, ToControl, ToShard};
+use crate::wires::{Ask, Drain, Far, Insecure, Latecomers, Order, Report, Ruling, ToControl, ToShard};
 
 /// The state of the control plane.
 pub(super) struct Control {
@@ -106,6 +106,7 @@ impl Control {
                 let backend = record.backend.and_then(|id| self.registry.name(id));
                 books::log_record(&record, backend.as_deref());
             }
+            ToControl::Insecure(insecure) => self.handle_insecure(*insecure),
             ToControl::Ask(ticket, ask) => self.handle_ask(ticket, *ask),
             ToControl::Release(release) => {
                 let ruling = self.grants.handle_release(release);
@@ -125,6 +126,16 @@ impl Control {
             ToControl::Order(Order::Look(reply)) => {
                 self.books.answer_with_next_look(reply);
                 self.tell_all(|| ToShard::Report);
+            }
+        }
+    }
+
+    fn handle_insecure(&self, Insecure { with, error }: Insecure) {
+        match with {
+            Far::Client(client) => debug!(client, error, "no TLS session"),
+            Far::Backend(backend) => {
+                let backend = self.registry.name(backend);
+                warn!(backend = backend.as_deref(), error, "no TLS session");
             }
         }
     }

@@ -256,8 +256,9 @@ impl Registry {
         let pool = self.pools.get(*pool)?;
         let backend = pool.backends.get(*at)?;
         let (probe, timeout) = (pool.judge.probe().clone(), pool.judge.settings().timeout);
-        let (address, url, send_proxy) = (backend.address, backend.url.clone(), pool.settings.send_proxy);
-        Some(Question { address, url, probe, timeout, send_proxy })
+        let (address, url) = (backend.address, backend.url.clone());
+        let (send_proxy, tls) = (pool.settings.send_proxy, pool.settings.tls.clone());
+        Some(Question { address, url, probe, timeout, send_proxy, tls })
     }
 
     /// Every line, and how often its name is to be resolved.

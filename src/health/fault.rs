@@ -29,6 +29,12 @@ pub enum ProbeFault {
         /// The probe's timeout.
         after: Duration,
     },
+    /// No TLS: it is not who was meant, or does not speak it with us.
+    #[error("TLS: {reason}")]
+    Tls {
+        /// What is wrong, and what to do.
+        reason: String,
+    },
     /// It ended the connection instead of answering.
     #[error("the connection ended before the answer")]
     Ended,

@@ -14,6 +14,8 @@ pub mod listener;
 pub mod mailbox;
 pub mod service;
 mod socket;
+mod stream;
+pub mod tls;
 
 pub use driver::{Driver, Elapsed, Stop, TaskId};
 /// Processor time that the calling thread has taken.
@@ -32,3 +34,4 @@ pub fn unix_now() -> u64 {
 }
 
 pub use socket::{Fault, Interest, Socket, Source, fault, send_farewell};
+pub use stream::Stream;

@@ -11,7 +11,7 @@ use super::upgrade::Unopened;
 use super::visitor::Visitor;
 use crate::guard::{Denial, Facts};
 use crate::protocol::handshake::{Refusal, UpgradeRequest};
-use crate::runtime::{Socket, unix_now};
+use crate::runtime::{Stream, unix_now};
 use crate::telemetry::Refused;
 use crate::wires::{Ask, Denied, Ruling};
 
@@ -21,7 +21,7 @@ use crate::wires::{Ask, Denied, Ruling};
 /// Safe: what was granted meanwhile is given back.
 pub(super) async fn admit(
     shard: &Rc<Shard>,
-    client: &Socket,
+    client: &Stream,
     request: &mut UpgradeRequest<'_>,
     visitor: &mut Visitor,
 ) -> Result<(), Unopened> {
@@ -52,7 +52,7 @@ fn denied(denial: Denial) -> Unopened {
 /// Safe: what was granted meanwhile is given back.
 pub(super) async fn ask_while_present(
     shard: &Rc<Shard>,
-    client: &Socket,
+    client: &Stream,
     ask: Ask,
 ) -> Result<(Ruling, Permit), Unopened> {
     let mut answer = pin!(permit::ask(shard, ask));

@@ -9,8 +9,9 @@ use super::Shard;
 use crate::balance::BackendId;
 use crate::protocol::handshake::Refusal;
 use crate::runtime::thread_time;
-use crate::telemetry::{BackendCounters, Counters, Refused, RouteCounters, Sessions};
-use crate::wires::Report;
+use crate::runtime::tls::Tls;
+use crate::telemetry::{BackendCounters, Counters, Refused, RouteCounters, Sessions, Tally, TlsHandshakes};
+use crate::wires::{Far, Insecure, Report, ToControl};
 
 /// The books of one route, open as long as the shard is.
 pub(super) type RouteBooks = Rc<RefCell<RouteCounters>>;
@@ -64,6 +65,30 @@ impl Shard {
             Some(books) => *books.borrow_mut().refused.entry(refused).or_default() += 1,
             None => self.count(|counters| *counters.refused.entry(refused).or_default() += 1),
         }
+    }
+
+    /// Counts a TLS handshake that was completed.
+    pub(super) fn count_handshake(
+        &self,
+        tls: &Tls,
+        with: fn(&mut TlsHandshakes) -> &mut Tally<&'static str>,
+    ) {
+        let result = if tls.is_resumed() { "resumed" } else { "full" };
+        self.count(|counters| *with(&mut counters.tls).entry(result).or_default() += 1);
+    }
+
+    /// Counts a TLS handshake that failed, and has it told.
+    pub(super) fn insecure(&self, with: Far, result: &'static str, error: String) {
+        self.count(|counters| {
+            let TlsHandshakes { clients, backends } = &mut counters.tls;
+            let tally = match with {
+                Far::Client(_) => clients,
+                Far::Backend(_) => backends,
+            };
+            *tally.entry(result).or_default() += 1;
+        });
+        // What is lost has been counted.
+        let _ = self.control.post(ToControl::Insecure(Box::new(Insecure { with, error })));
     }
 
     pub(super) fn report(&self) -> Report {

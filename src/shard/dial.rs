@@ -7,13 +7,16 @@ use super::Shard;
 use super::plan::{Plan, PoolState};
 use super::visitor::Visitor;
 use crate::balance::BackendId;
+use crate::config::{BackendUrl, Transport};
 use crate::health::Outcome;
 use crate::protocol::frame::Rsv;
 use crate::protocol::handshake::{
     Answer, Body, HeaderEdits, PathRewrite, Rewrite, UpgradeRequest, answer, head_len,
 };
 use crate::protocol::proxy_protocol;
-use crate::runtime::{Fault, Socket, fault};
+use crate::runtime::tls::{Failure, Tls};
+use crate::runtime::{Fault, Socket, Stream, fault};
+use crate::wires::Far;
 
 /// Bytes of a backend's answer: its head, or the whole of a refusal with its body. What is beyond is cut off.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
@@ -28,7 +31,7 @@ pub(super) enum Dialled {
 
 /// A backend that is ready for frames.
 pub(super) struct Handshake {
-    pub(super) backend: Socket,
+    pub(super) backend: Stream,
     /// The 101 for the client.
     pub(super) head: Vec<u8>,
     pub(super) rsv: Rsv,
@@ -53,36 +56,75 @@ pub(super) async fn dial(
     pool: &PoolState,
     backend: BackendId,
     request: &UpgradeRequest<'_>,
-    client: (&Visitor, &Socket),
+    client: (&Visitor, &Stream),
 ) -> Result<Dialled, NotDialled> {
     // A backend that has just left the pool.
-    let Some(view) = pool.view(backend) else { return Err(NotDialled::Failed(Outcome::Refused)) };
+    let gone = || NotDialled::Failed(Outcome::Refused);
+    let view = pool.view(backend).ok_or_else(gone)?;
     let settings = pool.pool.borrow().clone();
-    let base_path = settings.backends.get(view.spec).map_or("", |backend| &backend.url.base_path);
-    let mut bytes = Vec::new();
+    let url = &settings.backends.get(view.spec).ok_or_else(gone)?.url;
+    let mut announcement = Vec::new();
     if let Some(version) = settings.send_proxy {
         let (visitor, socket) = client;
-        proxy_protocol::encode(version, visitor.endpoints(socket), &mut bytes);
+        proxy_protocol::encode(version, visitor.endpoints(socket), &mut announcement);
     }
-    bytes.extend(head(&shard.plan(), base_path, request, client));
+    let head = head(&shard.plan(), &url.base_path, request, client);
     let began = shard.now();
     let at = began + settings.connect;
     let socket = Socket::connect(&shard.driver, view.address).map_err(|error| failure(&error))?;
     let handshake = async {
-        socket.write_all(&bytes).await.map_err(|error| failure(&error))?;
-        read_answer(shard, &socket, request).await
+        socket.write_all(&announcement).await.map_err(|error| failure(&error))?;
+        let stream = match url.transport {
+            Transport::Plain => Stream::Plain(socket),
+            Transport::Tls => secure(shard, pool, (backend, url), socket).await?,
+        };
+        stream.write_all(&head).await.map_err(|error| failure(&error))?;
+        let answered = read_answer(shard, &stream, request).await?;
+        Ok((stream, answered))
     };
     let answered = shard.driver.until(at, handshake).await;
-    match answered.map_err(|_| NotDialled::Failed(Outcome::TimedOut))?? {
+    let (stream, answered) = answered.map_err(|_| NotDialled::Failed(Outcome::TimedOut))??;
+    match answered {
         Answered::Switching { head, rsv, early } => {
             let took = shard.now().saturating_duration_since(began);
             pool.selector.borrow_mut().handle_handshake(backend, took, shard.now());
             shard.count(|counters| counters.dial_latency.record(took));
-            Ok(Dialled::Accepted(Handshake { backend: socket, head, rsv, early }))
+            Ok(Dialled::Accepted(Handshake { backend: stream, head, rsv, early }))
         }
         Answered::Refused { status, head, body, rest } => {
-            let rest = read_body(shard, &socket, body, rest, settings.connect).await;
+            let rest = read_body(shard, &stream, body, rest, settings.connect).await;
             Ok(Dialled::Refused { status, response: [head, rest].concat() })
+        }
+    }
+}
+
+/// Performs the TLS handshake with a backend.
+///
+/// # Cancel safety
+/// Not safe: the connection is of no further use.
+async fn secure(
+    shard: &Shard,
+    pool: &PoolState,
+    (backend, url): (BackendId, &BackendUrl),
+    socket: Socket,
+) -> Result<Stream, NotDialled> {
+    let failed = |result, error| {
+        shard.insecure(Far::Backend(backend), result, error);
+        NotDialled::Failed(Outcome::Failed)
+    };
+    let settings = pool.pool.borrow().tls.clone();
+    let (Some(settings), Some(config)) = (settings, pool.tls.borrow().clone()) else {
+        return Err(failed("other", "the pool has no TLS settings".to_owned()));
+    };
+    let name = settings.server_name(&url.host).map_err(|error| failed("name", error.to_string()))?;
+    match Box::pin(Tls::connect(socket, name, config, shard.workspace.clone())).await {
+        Ok(tls) => {
+            shard.count_handshake(&tls, |tls| &mut tls.backends);
+            Ok(Stream::Tls(Box::new(tls)))
+        }
+        Err(Failure::Io(error)) => Err(failure(&error)),
+        Err(failure @ (Failure::Ended | Failure::Tls(_))) => {
+            Err(failed(failure.label(), failure.to_string()))
         }
     }
 }
@@ -92,7 +134,7 @@ fn head(
     plan: &Plan,
     base_path: &str,
     request: &UpgradeRequest<'_>,
-    (visitor, client): (&Visitor, &Socket),
+    (visitor, client): (&Visitor, &Stream),
 ) -> Vec<u8> {
     let (path, edits) = match visitor.route() {
         Some(route) => (&route.route.rewrite, &route.route.request_headers),
@@ -124,7 +166,7 @@ enum Answered {
 /// Not safe: what was read is lost, and the backend is of no further use.
 async fn read_answer(
     shard: &Shard,
-    backend: &Socket,
+    backend: &Stream,
     request: &UpgradeRequest<'_>,
 ) -> Result<Answered, NotDialled> {
     let failed = || NotDialled::Failed(Outcome::Failed);
@@ -158,7 +200,7 @@ async fn read_answer(
 /// Not safe: what was read is lost.
 async fn read_body(
     shard: &Shard,
-    backend: &Socket,
+    backend: &Stream,
     body: Body,
     mut bytes: Vec<u8>,
     timeout: Duration,

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Instant;
 
-use crate::runtime::Socket;
+use crate::runtime::Stream;
 use crate::session::Disposition;
 
 /// Bytes read at once from a peer whose bytes the other one does not take as fast; doubles with every read that
@@ -13,7 +13,7 @@ const READ_LEAST: usize = 16 * 1024;
 /// A connection, what came from it and could not be judged yet, and what is to go to it and could not leave.
 pub(super) struct Lane {
     /// `None` once it is closed.
-    socket: Option<Socket>,
+    stream: Option<Stream>,
     pub(super) kept: Vec<u8>,
     /// Boxed, and given back once it has left: an idle session owns no buffer.
     unsent: Option<Box<Unsent>>,
@@ -21,7 +21,7 @@ pub(super) struct Lane {
     is_finished: bool,
 }
 
-/// Bytes that wait for their socket.
+/// Bytes that wait for their connection.
 struct Unsent {
     bytes: Vec<u8>,
     /// Of these, at the front, have left.
@@ -45,9 +45,9 @@ pub(super) enum Flush {
 }
 
 impl Lane {
-    pub(super) fn new(socket: Socket) -> Self {
+    pub(super) fn new(stream: Stream) -> Self {
         Self {
-            socket: Some(socket),
+            stream: Some(stream),
             kept: Vec::new(),
             unsent: None,
             read_max: READ_LEAST,
@@ -59,11 +59,11 @@ impl Lane {
     /// `Some(0)` at the end of the stream.
     #[inline]
     pub(super) fn read(&mut self, scratch: &mut [u8]) -> io::Result<Option<usize>> {
-        let Some(socket) = &self.socket else { return Ok(None) };
+        let Some(stream) = &self.stream else { return Ok(None) };
         let kept = self.kept.len();
         let room = scratch.len().min(self.read_max.saturating_add(kept));
         let Some(room) = scratch.get_mut(kept..room) else { return Ok(None) };
-        let read = socket.try_read(room)?;
+        let read = stream.try_read(room)?;
         let Some(len @ 1..) = read else { return Ok(read) };
         if let Some(front) = scratch.get_mut(..kept) {
             front.copy_from_slice(&self.kept);
@@ -74,7 +74,7 @@ impl Lane {
 
     /// Whether the connection was reset.
     pub(super) fn is_broken(&self) -> bool {
-        self.socket.as_ref().is_some_and(Socket::is_broken)
+        self.stream.as_ref().is_some_and(Stream::is_broken)
     }
 
     /// Whether everything written has left.
@@ -83,11 +83,11 @@ impl Lane {
         self.unsent.is_none()
     }
 
-    /// Writes what the socket takes and keeps the rest, behind what is already waiting.
+    /// Writes what the connection takes and keeps the rest, behind what is already waiting.
     #[inline]
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let Some(socket) = &self.socket else { return Ok(()) };
-        let written = if self.unsent.is_none() { socket.try_write(bytes)? } else { 0 };
+        let Some(stream) = &self.stream else { return Ok(()) };
+        let written = if self.unsent.is_none() { stream.try_write(bytes)? } else { 0 };
         if let Some(rest @ [_, ..]) = bytes.get(written..) {
             let new = || Box::new(Unsent { bytes: Vec::new(), sent: 0, measured_since: None });
             self.unsent.get_or_insert_with(new).bytes.extend_from_slice(rest);
@@ -106,10 +106,10 @@ impl Lane {
     /// Writes what has been waiting.
     #[inline]
     pub(super) fn flush(&mut self) -> io::Result<Flush> {
-        let (Some(socket), Some(unsent)) = (&self.socket, &mut self.unsent) else {
+        let (Some(stream), Some(unsent)) = (&self.stream, &mut self.unsent) else {
             return Ok(Flush::Nothing);
         };
-        let written = socket.try_write(unsent.bytes.get(unsent.sent..).unwrap_or_default())?;
+        let written = stream.try_write(unsent.bytes.get(unsent.sent..).unwrap_or_default())?;
         unsent.sent += written;
         if unsent.sent < unsent.bytes.len() {
             return Ok(if written == 0 { Flush::Nothing } else { Flush::Some });
@@ -129,23 +129,24 @@ impl Lane {
         match disposition {
             Disposition::Keep => {}
             Disposition::Finish => {
-                if let Some(socket) =
-                    self.socket.as_ref().filter(|_| self.unsent.is_none() && !self.is_finished)
+                if let Some(stream) =
+                    self.stream.as_ref().filter(|_| self.unsent.is_none() && !self.is_finished)
                 {
-                    socket.finish();
-                    self.is_finished = true;
+                    self.is_finished = stream.finish();
                 }
             }
             Disposition::Drop => {
-                if self.unsent.is_none() {
-                    self.socket = None;
+                if self.unsent.is_none()
+                    && let Some(stream) = self.stream.take()
+                {
+                    stream.close();
                 }
             }
-            Disposition::Abandon => self.socket = None,
+            Disposition::Abandon => self.stream = None,
         }
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        self.socket.is_none()
+        self.stream.is_none()
     }
 }

@@ -4,6 +4,7 @@
 
 mod acceptor;
 mod admit;
+mod arrive;
 mod books;
 mod dial;
 mod lane;
@@ -36,7 +37,8 @@ use crate::config::Config;
 use crate::protocol::frame::{MaskKey, Scanner};
 use crate::routing::ListenId;
 use crate::runtime::mailbox::{Mailbox, Sender};
-use crate::runtime::{Driver, Socket, Stop};
+use crate::runtime::tls::Workspace;
+use crate::runtime::{Driver, Stop, Stream};
 use crate::session::Random;
 use crate::wires::{Drain, Latecomers, ToControl, ToShard};
 use acceptor::Neighbours;
@@ -84,6 +86,8 @@ struct Shard {
     driver: Driver,
     /// Read into by whoever is being polled, never across an await; with room for what a scan left over.
     scratch: RefCell<Vec<u8>>,
+    /// For those who speak TLS, likewise.
+    workspace: Workspace,
     plan: RefCell<Rc<Plan>>,
     books: RefCell<Books>,
     since: Instant,
@@ -143,6 +147,7 @@ impl Shard {
         Self {
             id,
             scratch: RefCell::new(vec![0; SCRATCH_BYTES + Scanner::KEEP_BYTES_MAX]),
+            workspace: Workspace::new(),
             plan: RefCell::new(Rc::new(plan)),
             books: RefCell::new(books),
             since,
@@ -191,7 +196,7 @@ impl Shard {
     ///
     /// # Cancel safety
     /// Safe: what was read is in `bytes`.
-    async fn read_more(&self, socket: &Socket, bytes: &mut Vec<u8>) -> io::Result<usize> {
+    async fn read_more(&self, socket: &Stream, bytes: &mut Vec<u8>) -> io::Result<usize> {
         poll_fn(|_| {
             let mut scratch = self.scratch.borrow_mut();
             match socket.try_read(&mut scratch) {

@@ -14,7 +14,7 @@ use super::visitor::Visitor;
 use crate::balance::{BackendId, HashBy, Policy};
 use crate::health::Outcome;
 use crate::protocol::handshake::{Refusal, UpgradeRequest};
-use crate::runtime::Socket;
+use crate::runtime::Stream;
 use crate::telemetry::Refused;
 use crate::wires::{Ask, Ruling, ToControl};
 
@@ -33,7 +33,7 @@ pub(super) struct Placed {
 /// Safe: dropping it hangs up on the backend and gives the place back.
 pub(super) async fn place(
     shard: &Rc<Shard>,
-    client: &Socket,
+    client: &Stream,
     request: &UpgradeRequest<'_>,
     visitor: &Visitor,
 ) -> Result<Placed, Unopened> {
@@ -85,7 +85,7 @@ struct Seat {
 /// Safe: a seat that was granted meanwhile is given back.
 async fn seat(
     shard: &Rc<Shard>,
-    client: &Socket,
+    client: &Stream,
     pool: &PoolState,
     picked: Option<BackendId>,
     tried: &[BackendId],

@@ -14,10 +14,13 @@ use crate::config::{Config, Pool, PoolId, Route, Target};
 use crate::guard::Guard;
 use crate::routing::{ListenId, Router};
 use crate::session;
+use crate::tls::{self, ClientConfig, Pace};
 
 /// One configuration. Sessions keep their route, and with it what held when they began.
 pub(super) struct Plan {
     pub(super) config: Arc<Config>,
+    /// By [`ListenId`]; `None` where TLS is not spoken.
+    secure: Vec<Option<Rc<Secure>>>,
     router: Router,
     routes: Vec<Rc<RouteState>>,
     pools: Vec<Rc<PoolState>>,
@@ -30,6 +33,13 @@ pub(super) struct Place {
     pub(super) shard: ShardId,
     /// How many there are.
     pub(super) shards: NonZeroU32,
+}
+
+/// A listener that speaks TLS.
+pub(super) struct Secure {
+    pub(super) server: Arc<tls::Server>,
+    /// `None`: handshakes begin at once.
+    pace: Option<RefCell<Pace>>,
 }
 
 /// One route.
@@ -46,6 +56,8 @@ pub(super) struct RouteState {
 pub(super) struct PoolState {
     pub(super) pool: RefCell<Arc<Pool>>,
     pub(super) selector: RefCell<Selector>,
+    /// For those of its backends that want TLS; with this shard's own memory of sessions to take up again.
+    pub(super) tls: RefCell<Option<Arc<ClientConfig>>>,
     unasked: Unasked,
     shard: ShardId,
     /// Its place in the snapshots.
@@ -72,6 +84,7 @@ impl Plan {
     ) -> Self {
         let empty = Self {
             config: config.clone(),
+            secure: Vec::new(),
             router: Router::default(),
             routes: Vec::new(),
             pools: Vec::new(),
@@ -110,8 +123,9 @@ impl Plan {
             }
         });
         let routes = routes.collect();
+        let secure = config.listeners.iter().map(|listen| listen.tls.as_ref().map(Secure::new)).collect();
         let router = Router::new(config.routes.iter().map(|route| &route.matcher), config.listeners.len());
-        Self { config, router, routes, pools, place: self.place }
+        Self { config, secure, router, routes, pools, place: self.place }
     }
 
     /// Whether a pool has this backend.
@@ -122,6 +136,11 @@ impl Plan {
     /// The route for a request.
     pub(super) fn route(&self, listener: ListenId, host: &str, target: &str) -> Option<Rc<RouteState>> {
         self.routes.get(self.router.find(listener, host, target)?).cloned()
+    }
+
+    /// How TLS is spoken at a listener, if it is.
+    pub(super) fn secure(&self, listener: ListenId) -> Option<&Secure> {
+        self.secure.get(listener.index())?.as_deref()
     }
 
     /// The backends have changed.
@@ -151,6 +170,20 @@ fn pool_of(target: &Target, pools: &[Rc<PoolState>]) -> Option<Rc<PoolState>> {
     match target {
         Target::Pool(id) => pools.get(id.index()).cloned(),
         Target::Echo | Target::Ticker { .. } | Target::Fixed(_) => None,
+    }
+}
+
+impl Secure {
+    fn new(server: &Arc<tls::Server>) -> Rc<Self> {
+        let pace = server.settings().handshakes_per_second.map(|rate| RefCell::new(Pace::new(rate)));
+        Rc::new(Self { server: server.clone(), pace })
+    }
+
+    /// When a handshake may begin that has to be over at `at`; `None`, if that is too late.
+    pub(super) fn turn(&self, now: Instant, at: Instant) -> Option<Instant> {
+        let Some(pace) = &self.pace else { return Some(now) };
+        let mut pace = pace.borrow_mut();
+        (!pace.is_taken_until(at)).then(|| pace.next(now))
     }
 }
 
@@ -189,13 +222,17 @@ impl Unasked {
 impl PoolState {
     fn new(id: PoolId, pool: &Arc<Pool>, snapshot: &Arc<Snapshot>, shard: ShardId, now: Instant) -> Self {
         let selector = Selector::new(&pool.policy, shard, id.index(), snapshot.clone(), now);
+        let tls = RefCell::new(pool.tls.as_ref().map(|tls| tls.config()));
         let (pool, selector) = (RefCell::new(pool.clone()), RefCell::new(selector));
-        Self { pool, selector, unasked: Unasked::default(), shard, id: Cell::new(id) }
+        Self { pool, selector, tls, unasked: Unasked::default(), shard, id: Cell::new(id) }
     }
 
     /// Goes on as `pool`, which has its name. A selector that has to be made anew knows the sessions of the old one.
     fn adopt(&self, id: PoolId, pool: &Arc<Pool>, snapshot: &Arc<Snapshot>, now: Instant) {
         let former = self.pool.replace(pool.clone());
+        if former.tls != pool.tls {
+            self.tls.replace(pool.tls.as_ref().map(|tls| tls.config()));
+        }
         if self.id.replace(id) == id && former.policy == pool.policy {
             return self.handle_snapshot(snapshot);
         }

@@ -13,7 +13,7 @@ use super::placement::Placement;
 use super::record::{Ledger, Summary};
 use super::upgrade::PoolOpening;
 use super::visitor::Visitor;
-use crate::runtime::Socket;
+use crate::runtime::Stream;
 use crate::session::{Backlog, Ending, Farewell, Peer, Then, Tunnel};
 
 /// Reads in each direction before other sessions get their turn.
@@ -35,7 +35,7 @@ pub(super) struct Pump {
 }
 
 impl Pump {
-    pub(super) fn new(shard: Rc<Shard>, client: Socket, visitor: Visitor, opening: PoolOpening) -> Self {
+    pub(super) fn new(shard: Rc<Shard>, client: Stream, visitor: Visitor, opening: PoolOpening) -> Self {
         let now = shard.now();
         let settings = visitor.route().map(|route| route.settings.clone()).unwrap_or_default();
         let mut pump = Self {
@@ -304,7 +304,7 @@ pub(super) mod tests {
     use crate::protocol::frame::{CloseCode, MaskKey, Rsv, close_frame};
     use crate::protocol::handshake::RequestHead;
     use crate::routing::ListenId;
-    use crate::runtime::Driver;
+    use crate::runtime::{Driver, Socket};
     use crate::runtime::mailbox::mailbox;
     use crate::session::{Excess, Ping, Pings, Rate, RateLimit, Settings};
     use crate::shard::Place;
@@ -345,18 +345,22 @@ pub(super) mod tests {
         (ours, peer)
     }
 
+    fn stream(shard: &Shard, connection: TcpStream) -> Stream {
+        Stream::Plain(Socket::accepted(&shard.driver, connection.into()).unwrap())
+    }
+
     /// A session between our ends of two connections; only within a task.
     fn pump(shard: Rc<Shard>, client: TcpStream, backend: TcpStream) -> Pump {
         let visitor = visitor(&shard);
         let pool = visitor.route().unwrap().pool.clone().unwrap();
         let opening = PoolOpening {
-            backend: Socket::accepted(&shard.driver, backend.into()).unwrap(),
+            backend: stream(&shard, backend),
             placement: Placement::take(&shard, &pool, BackendId(0), Permit::NONE),
             rsv: Rsv::NONE,
             early_from_client: Vec::new(),
             early_from_backend: Vec::new(),
         };
-        let client = Socket::accepted(&shard.driver, client.into()).unwrap();
+        let client = stream(&shard, client);
         Pump::new(shard, client, visitor, opening)
     }
 

@@ -1,13 +1,15 @@
 //! Answers a client that gets no session, so that the answer arrives.
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use super::Shard;
 use crate::protocol::handshake::Refusal;
-use crate::runtime::{Socket, send_farewell};
+use crate::runtime::{Socket, Stream, send_farewell};
 
 /// How long a refused client may take to read its answer and hang up.
 const LINGER: Duration = Duration::from_secs(2);
@@ -24,7 +26,7 @@ const OVERFLOW_MAX: u32 = 16;
 ///
 /// # Cancel safety
 /// Dropping it may cut the answer off.
-pub(super) async fn answer(shard: &Shard, client: &Socket, answer: &[u8]) {
+pub(super) async fn answer(shard: &Shard, client: &Stream, answer: &[u8]) {
     let at = shard.now() + LINGER;
     // A client that does not take its answer in time is cut off.
     let _ = shard.driver.until(at, answer_and_linger(client, answer)).await;
@@ -34,11 +36,11 @@ pub(super) async fn answer(shard: &Shard, client: &Socket, answer: &[u8]) {
 ///
 /// # Cancel safety
 /// Dropping it may cut the answer off.
-async fn answer_and_linger(client: &Socket, answer: &[u8]) {
+async fn answer_and_linger(client: &Stream, answer: &[u8]) {
     if client.write_all(answer).await.is_err() {
         return;
     }
-    client.finish();
+    poll_fn(|_| if client.finish() { Poll::Ready(()) } else { Poll::Pending }).await;
     let mut dropped = 0;
     let mut buffer = [0; 1024];
     while dropped < LINGER_BYTES_MAX {
@@ -60,7 +62,7 @@ pub(super) fn overflow(shard: &Rc<Shard>, fd: OwnedFd) {
     shard.driver.spawn(async move {
         let _place = Place::take(&shard_of_task.overflowing);
         if let Ok(client) = Socket::accepted(&shard_of_task.driver, fd) {
-            answer(&shard_of_task, &client, &response).await;
+            answer(&shard_of_task, &Stream::Plain(client), &response).await;
         }
     });
 }

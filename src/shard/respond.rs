@@ -12,7 +12,7 @@ use super::upgrade::RespondOpening;
 use super::visitor::Visitor;
 use crate::config::Target;
 use crate::protocol::frame::{CloseCode, Header, Opcode};
-use crate::runtime::Socket;
+use crate::runtime::Stream;
 use crate::session::{Cause, Disposition, Peer, Responder, Script, Settings, Side, Why};
 use crate::telemetry::Traffic;
 
@@ -41,7 +41,7 @@ struct Respond {
 ///
 /// # Cancel safety
 /// Dropping it closes the connection at once.
-pub(super) async fn run(shard: Rc<Shard>, client: Socket, visitor: Visitor, opening: RespondOpening) {
+pub(super) async fn run(shard: Rc<Shard>, client: Stream, visitor: Visitor, opening: RespondOpening) {
     let now = shard.now();
     let Some(route) = visitor.route().cloned() else { return };
     let (script, tick) = match route.route.target {

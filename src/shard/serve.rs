@@ -2,11 +2,13 @@
 
 use std::rc::Rc;
 
+use super::arrive::{Arrived, Unwelcome, arrive};
+use super::books::refused;
 use super::pump::Pump;
 use super::upgrade::{self, Opened, Unopened};
 use super::visitor::Visitor;
 use super::{Shard, refuse, respond};
-use crate::runtime::Socket;
+use crate::runtime::{Socket, Stream};
 use crate::wires::Arrival;
 
 /// Serves one accepted connection. Its phases are boxed, so that a session does not carry the state of its handshake
@@ -26,9 +28,19 @@ pub(super) async fn run(slot: Slot, arrival: Arrival) {
 /// Dropping it closes the connection; a client that is being refused may not hear why.
 async fn open(shard: &Rc<Shard>, arrival: Arrival) -> Option<Box<Pump>> {
     let Arrival { fd, peer, listener } = arrival;
-    let client = Socket::accepted(&shard.driver, fd).ok()?;
+    let socket = Socket::accepted(&shard.driver, fd).ok()?;
     let mut visitor = Visitor::new(peer, listener);
-    match upgrade::upgrade(shard, &client, &mut visitor).await {
+    let plan = shard.plan();
+    let Arrived { client, early } = match arrive(shard, socket, &plan, &mut visitor).await {
+        Ok(arrived) => arrived,
+        Err(Unwelcome::Gone) => return None,
+        Err(Unwelcome::Refused(socket, refusal)) => {
+            visitor.record_refusal(shard, refused(refusal));
+            refuse::answer(shard, &Stream::Plain(socket), &refusal.response()).await;
+            return None;
+        }
+    };
+    match upgrade::upgrade(shard, (&client, early), &mut visitor).await {
         Ok(Opened::Pool(opening)) => {
             return Some(Box::new(Pump::new(shard.clone(), client, visitor, opening)));
         }

@@ -10,15 +10,13 @@ use super::admit::admit;
 use super::books::refused;
 use super::place::{Placed, place};
 use super::placement::Placement;
-use super::plan::Plan;
 use super::visitor::Visitor;
-use crate::config::{ProxyProtocol, Target};
+use crate::config::Target;
 use crate::protocol::frame::Rsv;
 use crate::protocol::handshake::{
     FixedResponse, Refusal, RequestHead, UpgradeRequest, head_len, switching_protocols,
 };
-use crate::protocol::proxy_protocol::{self, Parsed};
-use crate::runtime::Socket;
+use crate::runtime::Stream;
 use crate::telemetry::Refused;
 
 /// Bytes of a request head; beyond: 431. Bounds what a client can make us hold before it is admitted.
@@ -32,7 +30,7 @@ pub(super) enum Opened {
 
 /// What the pump begins with.
 pub(super) struct PoolOpening {
-    pub(super) backend: Socket,
+    pub(super) backend: Stream,
     pub(super) placement: Placement,
     pub(super) rsv: Rsv,
     /// Bytes that came behind the client's request, and behind the backend's 101.
@@ -59,18 +57,18 @@ impl From<Refusal> for Unopened {
     }
 }
 
-/// Takes a client from its first byte to its 101.
+/// Takes a client from the first byte of its request, of which `early` is there already, to its 101.
 ///
 /// # Cancel safety
 /// Not safe: the client's bytes are lost, and only hanging up is left.
 pub(super) async fn upgrade(
     shard: &Rc<Shard>,
-    client: &Socket,
+    (client, early): (&Stream, Vec<u8>),
     visitor: &mut Visitor,
 ) -> Result<Opened, Unopened> {
     let plan = shard.plan();
     let at = shard.now() + plan.config.timeouts.head;
-    let head = shard.driver.until(at, read_head(shard, client, &plan, visitor)).await;
+    let head = shard.driver.until(at, read_head(shard, client, early)).await;
     let (head, early) = head.map_err(|_| Refusal::HeadTimeout)??;
     let head = RequestHead::parse(&head)?;
     let Some(route) = visitor.take_route(&plan, &head) else {
@@ -113,7 +111,7 @@ fn fixed(response: &FixedResponse, head: &RequestHead<'_>) -> Result<Unopened, R
 /// # Cancel safety
 /// Not safe: part of the head may have left.
 async fn greet(
-    client: &Socket,
+    client: &Stream,
     visitor: &Visitor,
     mut head: Vec<u8>,
     request: &UpgradeRequest<'_>,
@@ -124,17 +122,15 @@ async fn greet(
     client.write_all(&head).await.map_err(|_| Unopened::Gone)
 }
 
-/// Reads a whole request head, and what came behind it.
+/// Reads a whole request head, of which `head` is there already, and what came behind it.
 ///
 /// # Cancel safety
 /// Not safe: what was read is lost, and the client can only be refused.
 async fn read_head(
     shard: &Shard,
-    client: &Socket,
-    plan: &Plan,
-    visitor: &mut Visitor,
+    client: &Stream,
+    mut head: Vec<u8>,
 ) -> Result<(Vec<u8>, Vec<u8>), Unopened> {
-    let mut head = announcement(shard, client, plan, visitor).await?;
     loop {
         if head.is_empty() {
             read_more(shard, client, &mut head).await?;
@@ -153,41 +149,11 @@ async fn read_head(
     }
 }
 
-/// Reads the PROXY protocol header that a listener wants in front of everything. Returns what came behind it.
-///
-/// # Cancel safety
-/// Not safe: what was read is lost.
-async fn announcement(
-    shard: &Shard,
-    client: &Socket,
-    plan: &Plan,
-    visitor: &mut Visitor,
-) -> Result<Vec<u8>, Unopened> {
-    let mut bytes = Vec::new();
-    if visitor.listen(plan).is_none_or(|listen| listen.proxy_protocol == ProxyProtocol::Off) {
-        return Ok(bytes);
-    }
-    // proxy-protocol.txt §2: whoever may send a header may claim any address.
-    if !plan.config.forwarding.trusted.is_empty() && !visitor.is_trusted(plan) {
-        return Err(Refusal::Forbidden("only known proxies may connect here").into());
-    }
-    loop {
-        read_more(shard, client, &mut bytes).await?;
-        match proxy_protocol::parse(&bytes).map_err(Refusal::Announcement)? {
-            Parsed::Incomplete => {}
-            Parsed::Done { source, destination, len } => {
-                visitor.announce(source, destination);
-                return Ok(bytes.split_off(len));
-            }
-        }
-    }
-}
-
 /// Appends what the client sent next. A drain refuses those who have not finished asking, unless a successor is there.
 ///
 /// # Cancel safety
 /// Safe: what was read is in `head`.
-async fn read_more(shard: &Shard, client: &Socket, head: &mut Vec<u8>) -> Result<(), Unopened> {
+async fn read_more(shard: &Shard, client: &Stream, head: &mut Vec<u8>) -> Result<(), Unopened> {
     let mut read = pin!(shard.read_more(client, head));
     poll_fn(|context| match read.as_mut().poll(context) {
         Poll::Pending if shard.refuses_latecomers() => Poll::Ready(Err(Refusal::Draining.into())),

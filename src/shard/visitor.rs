@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use super::Shard;
 use super::permit::Permit;
-use super::plan::{Plan, RouteState};
+use super::plan::{Plan, RouteState, Secure};
 use crate::config::Listen;
 use crate::guard::Identity;
 use crate::protocol::handshake::{Facts, Hop, RequestHead, Scheme, UpgradeRequest};
 use crate::routing::ListenId;
-use crate::runtime::Socket;
+use crate::runtime::Stream;
 use crate::telemetry::{Refused, Traffic};
 use crate::wires::{End, SessionRecord, ToControl};
 
@@ -29,7 +29,11 @@ pub(super) struct Visitor {
     local: Option<Box<SocketAddr>>,
     route: Option<Rc<RouteState>>,
     path: Box<str>,
-    /// Who it has proved to be.
+    /// Whether it speaks TLS.
+    is_secure: bool,
+    /// The name in its certificate.
+    certified: Identity,
+    /// Who it has proved to be to its route.
     pub(super) identity: Identity,
     /// Where its route has only so many connections.
     pub(super) permit: Permit,
@@ -44,6 +48,8 @@ impl Visitor {
             local: None,
             route: None,
             path: Box::default(),
+            is_secure: false,
+            certified: Identity::ANONYMOUS,
             identity: Identity::ANONYMOUS,
             permit: Permit::NONE,
         }
@@ -52,6 +58,22 @@ impl Visitor {
     /// Where it has come in.
     pub(super) fn listen<'p>(&self, plan: &'p Plan) -> Option<&'p Listen> {
         plan.config.listeners.get(self.listener.index())
+    }
+
+    /// How TLS is spoken where it has come in, if it is.
+    pub(super) fn secure<'p>(&self, plan: &'p Plan) -> Option<&'p Secure> {
+        plan.secure(self.listener)
+    }
+
+    /// It speaks TLS, and has shown a certificate with this name, if any.
+    pub(super) fn handle_secured(&mut self, name: Option<String>) {
+        self.is_secure = true;
+        self.certified = name.as_deref().map(Identity::named).unwrap_or_default();
+    }
+
+    /// Who it has proved to be: to its route, or else by its certificate.
+    fn identity(&self) -> Option<&str> {
+        self.identity.name().or_else(|| self.certified.name())
     }
 
     /// Whether it is a proxy whose word counts.
@@ -67,12 +89,12 @@ impl Visitor {
     }
 
     /// The client, and what it has connected to, for a backend that wants to hear it; `socket` is its connection.
-    pub(super) fn endpoints(&self, socket: &Socket) -> Option<(SocketAddr, SocketAddr)> {
+    pub(super) fn endpoints(&self, socket: &Stream) -> Option<(SocketAddr, SocketAddr)> {
         Some((self.endpoint()?, self.local(socket)?))
     }
 
     /// What it has connected to.
-    fn local(&self, socket: &Socket) -> Option<SocketAddr> {
+    fn local(&self, socket: &Stream) -> Option<SocketAddr> {
         self.local.as_deref().copied().or_else(|| socket.local_address())
     }
 
@@ -110,18 +132,19 @@ impl Visitor {
             host: request.authority(),
             path: request.path(),
             route: self.route.as_ref().map_or("", |route| &route.route.name),
-            identity: self.identity.name(),
+            identity: self.identity(),
         }
     }
 
     /// How the request reached us; `socket` is its connection.
-    pub(super) fn hop(&self, socket: &Socket) -> Hop {
+    pub(super) fn hop(&self, socket: &Stream) -> Hop {
         let port = self.local(socket).map(|local| local.port());
-        Hop { peer: self.peer.map(|peer| peer.ip()), scheme: Scheme::Http, port }
+        let scheme = if self.is_secure { Scheme::Https } else { Scheme::Http };
+        Hop { peer: self.peer.map(|peer| peer.ip()), scheme, port }
     }
 
     /// The client's address for the log.
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         match self.endpoint() {
             None => "unix".to_owned(),
             Some(client) if client.port() == 0 => client.ip().to_string(),
@@ -135,7 +158,7 @@ impl Visitor {
             client: self.name(),
             route: self.route.as_ref().map(|route| route.route.name.clone()),
             path: self.path.to_string(),
-            identity: self.identity.name().map(str::to_owned),
+            identity: self.identity().map(str::to_owned),
             backend: None,
             end,
             duration: Duration::ZERO,

@@ -101,6 +101,15 @@ pub struct PingRtt {
     pub backend: Histogram,
 }
 
+/// TLS handshakes: `full`, `resumed`, or why they failed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TlsHandshakes {
+    /// With clients.
+    pub clients: Tally<&'static str>,
+    /// With backends.
+    pub backends: Tally<&'static str>,
+}
+
 /// What happened on one route.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RouteCounters {
@@ -142,6 +151,8 @@ pub struct Counters {
     pub handed_over: u64,
     /// Requests refused before they took a route.
     pub refused: Tally<Refused>,
+    /// TLS handshakes, by what they came to.
+    pub tls: TlsHandshakes,
     /// Dials that led to a handshake.
     pub dials: u64,
     /// Dials that did not, so that another backend was tried.
@@ -172,6 +183,8 @@ impl Counters {
         self.connections_now += other.connections_now;
         self.handed_over += other.handed_over;
         merge_tally(&mut self.refused, &other.refused);
+        merge_tally(&mut self.tls.clients, &other.tls.clients);
+        merge_tally(&mut self.tls.backends, &other.tls.backends);
         self.dials += other.dials;
         self.dials_failed += other.dials_failed;
         self.faults += other.faults;

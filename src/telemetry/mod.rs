@@ -11,7 +11,8 @@ mod overview;
 pub mod prometheus;
 
 pub use counters::{
-    BackendCounters, Counters, Ended, PingRtt, Refused, RouteCounters, Sessions, Tally, Traffic,
+    BackendCounters, Counters, Ended, PingRtt, Refused, RouteCounters, Sessions, Tally, TlsHandshakes,
+    Traffic,
 };
 pub use histogram::{Histogram, SizeHistogram};
 pub use histogram_view::HistogramView;

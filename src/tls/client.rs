@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rustls::ClientConfig;
 use rustls::client::Resumption;
+use rustls::pki_types::{InvalidDnsNameError, ServerName};
 
 use super::certificate::{Authorities, Certificate, InvalidCertificate};
 use super::provider;
@@ -60,6 +61,15 @@ impl Client {
     #[must_use]
     pub fn settings(&self) -> &ClientSettings {
         &self.settings
+    }
+
+    /// The name that a server at `host` has to prove: `settings.server_name`, or else its own.
+    ///
+    /// # Errors
+    /// It can be in no certificate.
+    pub fn server_name(&self, host: &str) -> Result<ServerName<'static>, InvalidDnsNameError> {
+        let name = self.settings.server_name.as_deref().unwrap_or(host);
+        ServerName::try_from(name.to_owned())
     }
 
     /// For rustls, with a memory of sessions of its own, so that shards need not share one.

@@ -1,11 +1,14 @@
-"""A server of the `websockets` library for tests/proxy_python.rs and tests/keepalive.rs; prints its port once it listens.
+"""A server of the `websockets` library for several tests; prints its port once it listens.
 
-What a client gets depends on the path it asks for.
+What a client gets depends on the path it asks for. Arguments, for TLS: the files of a certificate chain and its key,
+and of an authority, if clients have to have a certificate of it.
 """
 
 import asyncio
 import json
 import os
+import ssl
+import sys
 
 from websockets.asyncio.server import serve
 from websockets.exceptions import ConnectionClosed
@@ -93,7 +96,16 @@ def select_subprotocol(_connection, offered):
     return next((known for known in ["chat.v2", "chat.v1"] if known in offered), None)
 
 
-async def main():
+def tls(chain, key, authority=None):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(chain, key)
+    if authority is not None:
+        context.load_verify_locations(authority)
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+async def main(files):
     server = await serve(
         handle,
         "127.0.0.1",
@@ -101,9 +113,10 @@ async def main():
         process_request=refuse,
         select_subprotocol=select_subprotocol,
         max_size=MESSAGE_BYTES_MAX,
+        ssl=tls(*files) if files else None,
     )
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
 
-asyncio.run(main())
+asyncio.run(main(sys.argv[1:]))

@@ -1,5 +1,6 @@
 //! Backends: played by the test itself, or by tungstenite in threads.
 
+use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
@@ -119,6 +120,11 @@ impl Backend {
         format!("ws://{}", self.address)
     }
 
+    /// The same, of one that speaks TLS.
+    pub(crate) fn tls_url(&self) -> String {
+        format!("wss://{}", self.address)
+    }
+
     /// Requests answered so far.
     pub(crate) fn served(&mut self) -> usize {
         self.served_before += self.served.try_iter().count();
@@ -155,7 +161,7 @@ impl Drop for Backend {
 }
 
 /// Sends every message back until the client closes.
-pub(crate) fn echo(stream: TcpStream, served: Sender<()>) {
+pub(crate) fn echo<S: Read + Write>(stream: S, served: Sender<()>) {
     let Ok(mut socket) = tungstenite::accept(stream) else { return };
     let _ = served.send(());
     // The test may be over already.
@@ -166,6 +172,6 @@ pub(crate) fn echo(stream: TcpStream, served: Sender<()>) {
     }
 }
 
-fn answer(socket: &mut WebSocket<TcpStream>, message: Message) -> bool {
+fn answer<S: Read + Write>(socket: &mut WebSocket<S>, message: Message) -> bool {
     !(message.is_text() || message.is_binary()) || socket.send(message).is_ok()
 }

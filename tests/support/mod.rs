@@ -21,6 +21,7 @@ pub(crate) mod raw;
 pub(crate) mod scrape;
 pub(crate) mod site;
 pub(crate) mod terminal;
+pub(crate) mod tls;
 pub(crate) mod toml;
 pub(crate) mod witness;
 pub(crate) mod ws;

@@ -1,5 +1,6 @@
 //! tungstenite as the client.
 
+use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use tungstenite::{Error, Message, WebSocket};
@@ -26,7 +27,7 @@ pub(crate) fn text(text: &str) -> Message {
 }
 
 /// Sends a message and gets it back.
-pub(crate) fn expect_echo(client: &mut Client, message: &Message) {
+pub(crate) fn expect_echo<S: Read + Write>(client: &mut WebSocket<S>, message: &Message) {
     client.send(message.clone()).expect("it can be sent");
     let echo = client.read().expect("an echo");
     // Not assert_eq: a megabyte of numbers helps nobody.
@@ -34,7 +35,7 @@ pub(crate) fn expect_echo(client: &mut Client, message: &Message) {
 }
 
 /// Reads until the Close, whose code and reason it gives, and then to the end.
-pub(crate) fn expect_close(client: &mut Client) -> (u16, String) {
+pub(crate) fn expect_close<S: Read + Write>(client: &mut WebSocket<S>) -> (u16, String) {
     let frame = loop {
         if let Message::Close(frame) = client.read().expect("a Close") {
             break frame.expect("a code");

@@ -6,9 +6,8 @@ use hyper::client::conn::http1;
 use hyper::header::{CONNECTION, HOST, USER_AGENT};
 use hyper::{Error, Request, Response, body};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 
-use super::target;
+use super::{Stream, secure, target};
 use crate::config::BackendUrl;
 use crate::health::ProbeFault;
 
@@ -19,7 +18,7 @@ const ANSWER_BYTES_MAX: usize = 16 * 1024;
 pub(super) const AGENT: &str = "selat-probe";
 
 /// Gets `path` and judges the status: 200 to 399 is good.
-pub(super) async fn ask(stream: TcpStream, url: &BackendUrl, path: &str) -> Result<(), ProbeFault> {
+pub(super) async fn ask(stream: Stream, url: &BackendUrl, path: &str) -> Result<(), ProbeFault> {
     let request = Request::get(target(url, path))
         .header(HOST, url.authority())
         .header(USER_AGENT, AGENT)
@@ -34,7 +33,7 @@ pub(super) async fn ask(stream: TcpStream, url: &BackendUrl, path: &str) -> Resu
     }
 }
 
-async fn exchange(stream: TcpStream, request: Request<String>) -> Result<Response<body::Incoming>, Error> {
+async fn exchange(stream: Stream, request: Request<String>) -> Result<Response<body::Incoming>, Error> {
     let mut builder = http1::Builder::new();
     builder.max_buf_size(ANSWER_BYTES_MAX);
     let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
@@ -48,5 +47,9 @@ async fn exchange(stream: TcpStream, request: Request<String>) -> Result<Respons
 }
 
 fn fault(error: &Error) -> ProbeFault {
-    if error.is_parse() { ProbeFault::malformed(&error.to_string()) } else { ProbeFault::Ended }
+    if error.is_parse() {
+        ProbeFault::malformed(&error.to_string())
+    } else {
+        secure::complaint(error).unwrap_or(ProbeFault::Ended)
+    }
 }

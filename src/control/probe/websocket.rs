@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use tokio::net::TcpStream;
 use tokio::time::{self, timeout_at};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
@@ -16,7 +15,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use super::http::AGENT;
-use super::{Deadline, target};
+use super::{Deadline, Stream, secure, target};
 use crate::config::BackendUrl;
 use crate::health::{Exchange, ProbeFault};
 
@@ -29,10 +28,10 @@ const FAREWELL: Duration = Duration::from_millis(200);
 
 /// Opens a connection. tungstenite bounds the head of the answer (64 KiB).
 pub(super) async fn open(
-    stream: TcpStream,
+    stream: Stream,
     url: &BackendUrl,
     path: &str,
-) -> Result<WebSocketStream<TcpStream>, ProbeFault> {
+) -> Result<WebSocketStream<Stream>, ProbeFault> {
     let config = WebSocketConfig::default()
         .read_buffer_size(4 * 1024)
         .write_buffer_size(0)
@@ -44,7 +43,7 @@ pub(super) async fn open(
 
 /// Says what the exchange says, and waits for a message with what it expects.
 pub(super) async fn converse(
-    socket: &mut WebSocketStream<TcpStream>,
+    socket: &mut WebSocketStream<Stream>,
     exchange: &Exchange,
     deadline: Deadline,
 ) -> Result<(), ProbeFault> {
@@ -82,7 +81,7 @@ pub(super) async fn converse(
 }
 
 /// Says goodbye, and waits a little for the same.
-pub(super) async fn leave(mut socket: WebSocketStream<TcpStream>, deadline: Deadline) {
+pub(super) async fn leave(mut socket: WebSocketStream<Stream>, deadline: Deadline) {
     let goodbye = CloseFrame { code: CloseCode::Normal, reason: "".into() };
     let farewell = async {
         let mut said = socket.close(Some(goodbye)).await.is_ok();
@@ -110,7 +109,8 @@ fn fault(error: Error) -> ProbeFault {
         Error::Http(response) => {
             ProbeFault::Status { status: response.status().as_u16(), wanted: "101 (Switching Protocols)" }
         }
-        Error::Io(_) | Error::ConnectionClosed | Error::AlreadyClosed => ProbeFault::Ended,
+        Error::Io(error) => secure::complaint(&error).unwrap_or(ProbeFault::Ended),
+        Error::ConnectionClosed | Error::AlreadyClosed => ProbeFault::Ended,
         Error::Protocol(ProtocolError::HandshakeIncomplete | ProtocolError::ResetWithoutClosingHandshake) => {
             ProbeFault::Ended
         }

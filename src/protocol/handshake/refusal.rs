@@ -35,6 +35,9 @@ pub enum Refusal {
     /// Ordinary HTTP.
     #[error("this is a WebSocket endpoint: connect with a WebSocket client (ws://)")]
     NotAnUpgrade,
+    /// Plain HTTP where TLS is spoken.
+    #[error("this port speaks TLS: connect with wss:// or https://")]
+    TlsExpected,
     /// RFC 6455 §4.2.1 item 6: version 13.
     #[error("Sec-WebSocket-Version must be 13")]
     Version,
@@ -133,6 +136,7 @@ impl Refusal {
             | Self::Host
             | Self::Key
             | Self::BodyPresent
+            | Self::TlsExpected
             | Self::CredentialRepeated => (400, "Bad Request"),
             Self::Unauthorized { .. } => (401, "Unauthorized"),
             Self::Forbidden(_) => (403, "Forbidden"),
@@ -161,6 +165,7 @@ impl Refusal {
             Self::BodyPresent => "body",
             Self::Method => "method",
             Self::NotAnUpgrade => "not_an_upgrade",
+            Self::TlsExpected => "tls_expected",
             Self::Version | Self::HttpVersion => "version",
             Self::HeadTooLarge => "head_too_large",
             Self::HeadTimeout => "head_timeout",

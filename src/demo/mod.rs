@@ -3,14 +3,16 @@
 //! Everything in it is real: the backends are servers with a respond route, the proxy is the one that `selat` runs,
 //! and the clients are tungstenite's.
 
+mod client;
+
 use std::io::{self, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::thread;
+use std::net::Ipv4Addr;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use tungstenite::{Message, WebSocket, client};
+
+use client::News;
 
 use crate::config::{
     Backend, BackendUrl, Config, Cores, Limits, ListenAddress, Pool, PoolId, Route, Target, Timeouts,
@@ -20,13 +22,8 @@ use crate::routing::PathPattern;
 use crate::server::{Running, StartError, start};
 use crate::wires::Look;
 
-/// Built-in clients, and how long each rests between two messages.
+/// Built-in clients.
 const CLIENTS: usize = 16;
-const REST: Duration = Duration::from_millis(5);
-
-/// Before a client that lost its session comes back, and before it gives up waiting for an answer.
-const RECONNECT_AFTER: Duration = Duration::from_millis(50);
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Between two messages of the built-in ticker.
 const TICK: Duration = Duration::from_secs(1);
@@ -46,14 +43,6 @@ pub struct Settings {
     pub failover_after: Duration,
     /// When it ends by itself; `None` for Ctrl-C.
     pub run_for: Option<Duration>,
-}
-
-/// What a client has to tell.
-enum News {
-    /// A message came back after this long.
-    Answered(Duration),
-    /// It lost its session, and has a new one.
-    Reconnected,
 }
 
 /// Runs the demo until Ctrl-C; whether everything ended well.
@@ -76,7 +65,7 @@ pub fn run(settings: Settings) -> Result<bool, StartError> {
 
     let (news, answers) = sync_channel(NEWS_MAX);
     if let ListenAddress::Tcp(address) = *proxy.address() {
-        (0..CLIENTS).for_each(|_| start_client(address, news.clone()));
+        (0..CLIENTS).for_each(|_| client::start(address, news.clone()));
     }
     drop(news);
     let mut show = Show { proxy: &proxy, answers, out, since: now(), seconds: 0, last: Look::default() };
@@ -173,50 +162,6 @@ struct Screen {
 impl Screen {
     fn line(&mut self, line: &str) {
         self.is_gone = self.is_gone || writeln!(io::stdout(), "{line}").is_err();
-    }
-}
-
-/// Starts a client that sends, waits for the answer and rests, and comes back whenever it loses its session.
-fn start_client(address: SocketAddr, news: SyncSender<News>) {
-    thread::spawn(move || {
-        // Never sent on: waiting for it is how to rest.
-        let (_hold, rest) = sync_channel::<()>(0);
-        let mut is_first = true;
-        loop {
-            let session = connect(address);
-            if let Ok(mut socket) = session {
-                if !is_first && news.send(News::Reconnected).is_err() {
-                    return;
-                }
-                is_first = false;
-                while let Ok(after) = exchange(&mut socket) {
-                    if news.send(News::Answered(after)).is_err() {
-                        return;
-                    }
-                    let _ = rest.recv_timeout(REST);
-                }
-            }
-            let _ = rest.recv_timeout(RECONNECT_AFTER);
-        }
-    });
-}
-
-fn connect(address: SocketAddr) -> Result<WebSocket<TcpStream>, Box<dyn std::error::Error>> {
-    let stream = TcpStream::connect_timeout(&address, ANSWER_TIMEOUT)?;
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
-    let (socket, _) = client(format!("ws://{address}/"), stream)?;
-    Ok(socket)
-}
-
-fn exchange(socket: &mut WebSocket<TcpStream>) -> Result<Duration, Box<dyn std::error::Error>> {
-    let sent_at = now();
-    socket.send(Message::text("how far is it across the strait?"))?;
-    loop {
-        let answer = socket.read()?;
-        if answer.is_text() {
-            return Ok(sent_at.elapsed());
-        }
     }
 }
 

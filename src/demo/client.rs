@@ -1,0 +1,70 @@
+//! A client of the demo: sends, waits for the answer, rests, and comes back whenever it loses its session.
+
+use std::error::Error;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use tungstenite::{Message, WebSocket, client};
+
+use super::now;
+
+/// Between two messages.
+const REST: Duration = Duration::from_millis(5);
+
+/// Before it comes back, and before it gives up waiting for an answer.
+const RECONNECT_AFTER: Duration = Duration::from_millis(50);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What a client has to tell.
+pub(super) enum News {
+    /// A message came back after this long.
+    Answered(Duration),
+    /// It lost its session, and has a new one.
+    Reconnected,
+}
+
+/// Starts one on a thread of its own, until nobody listens to its news any more.
+pub(super) fn start(address: SocketAddr, news: SyncSender<News>) {
+    thread::spawn(move || {
+        // Never sent on: waiting for it is how to rest.
+        let (_hold, rest) = sync_channel::<()>(0);
+        let mut is_first = true;
+        loop {
+            let session = connect(address);
+            if let Ok(mut socket) = session {
+                if !is_first && news.send(News::Reconnected).is_err() {
+                    return;
+                }
+                is_first = false;
+                while let Ok(after) = exchange(&mut socket) {
+                    if news.send(News::Answered(after)).is_err() {
+                        return;
+                    }
+                    let _ = rest.recv_timeout(REST);
+                }
+            }
+            let _ = rest.recv_timeout(RECONNECT_AFTER);
+        }
+    });
+}
+
+fn connect(address: SocketAddr) -> Result<WebSocket<TcpStream>, Box<dyn Error>> {
+    let stream = TcpStream::connect_timeout(&address, ANSWER_TIMEOUT)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+    let (socket, _) = client(format!("ws://{address}/"), stream)?;
+    Ok(socket)
+}
+
+fn exchange(socket: &mut WebSocket<TcpStream>) -> Result<Duration, Box<dyn Error>> {
+    let sent_at = now();
+    socket.send(Message::text("how far is it across the strait?"))?;
+    loop {
+        let answer = socket.read()?;
+        if answer.is_text() {
+            return Ok(sent_at.elapsed());
+        }
+    }
+}
