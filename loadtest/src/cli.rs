@@ -163,6 +163,9 @@ pub(crate) struct StormArgs {
     /// For wss://: resume TLS sessions (TLS 1.3); else every handshake is a full one.
     #[arg(long)]
     pub(crate) resume: bool,
+    /// For wss://: leave once the TLS handshake is over, without a WebSocket.
+    #[arg(long)]
+    pub(crate) handshake_only: bool,
     /// Payload bytes of the one message.
     #[arg(long, default_value_t = 64)]
     pub(crate) size: usize,

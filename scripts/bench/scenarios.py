@@ -122,6 +122,11 @@ def echo(letter, title, connections, size, in_flight, nginx=None, haproxy=None, 
     return Scenario(letter, title, [str(word) for word in load], "cpu_us_per_message", "µs", "messages/s", targets)
 
 
+def storm(letter, title, handshakes, *options):
+    load = ["storm", "--concurrency", "64", *options, *(["--resume"] if handshakes == "resumed" else [])]
+    return Scenario(letter, title, load, "cpu_us_per_session", "µs", "sessions/s", {"best": 1.00}, handshakes=handshakes)
+
+
 SCENARIOS = {
     scenario.letter: scenario
     for scenario in [
@@ -145,10 +150,10 @@ TLS_SCENARIOS = {
         echo("c", "100 connections, 64 B, 64 in flight", 100, 64, 64),
         echo("d", "100 connections, 16 KiB, 4 in flight", 100, 16384, 4, best=0.85),
         echo("e", "10 connections, 1 MB, 2 in flight", 10, 1_000_000, 2),
-        Scenario("s", "connect, full handshake, upgrade, one echo, close", ["storm", "--concurrency", "64"],
-                 "cpu_us_per_session", "µs", "sessions/s", {"best": 1.00}, handshakes="full"),
-        Scenario("r", "the same, handshake resumed", ["storm", "--concurrency", "64", "--resume"],
-                 "cpu_us_per_session", "µs", "sessions/s", {"best": 1.00}, handshakes="resumed"),
+        storm("s", "connect, full handshake, upgrade, one echo, close", "full"),
+        storm("r", "the same, handshake resumed", "resumed"),
+        storm("t", "connect, full handshake, close", "full", "--handshake-only"),
+        storm("u", "the same, handshake resumed", "resumed", "--handshake-only"),
         Scenario("h", "idle pair, memory, 2,000 pairs", ["idle", "--connections", "2000"],
                  "pss_kib_per_connection", "KiB", "", {"best": 0.33}, fresh=True),
     ]

@@ -22,6 +22,8 @@ pub(crate) enum Then {
     Hold,
     /// Begins the closing handshake.
     Close,
+    /// There are none: it ends TLS as soon as the handshake is over.
+    Leave,
 }
 
 /// What every session of a swarm does.

@@ -7,7 +7,7 @@ use selat::protocol::frame::{CloseCode, Header, MaskKey, Opcode, close_frame, ma
 use super::tally::record;
 use super::{Failure, Kit, Stage, Tally, Then};
 use crate::clock;
-use crate::net::{Arrived, End, Flow, Inward, Moved, Ready, Stream, Tls};
+use crate::net::{Arrived, End, Flow, Inward, Moved, Ready, Stream};
 use crate::wire::{Answered, ConnectionId, Event, Inbox, Ledger, Stamp, wide};
 
 /// Whether a session goes on.
@@ -136,7 +136,7 @@ impl Session {
         let stage = self.stage;
         self.stream.flush().map_err(Failure::at(stage))?;
         if self.stage == Stage::Securing && self.stream.is_ready() {
-            self.ask_to_upgrade(kit)?;
+            self.handle_secured(kit)?;
         }
         loop {
             if self.sent_bytes == 0 && !self.control.is_empty() {
@@ -179,23 +179,39 @@ impl Session {
         Ok(Life::Going)
     }
 
+    fn handle_secured(&mut self, kit: &mut Kit) -> Result<(), Failure> {
+        if kit.plan.then == Then::Leave {
+            self.stream.end();
+            self.stage = Stage::Ending;
+        } else {
+            self.ask_to_upgrade(kit)?;
+        }
+        if self.stage != Stage::Securing
+            && let Some(tls) = self.stream.tls()
+        {
+            kit.tally.secure(tls.handshake());
+        }
+        Ok(())
+    }
+
     fn ask_to_upgrade(&mut self, kit: &mut Kit) -> Result<(), Failure> {
         let request = kit.opening.request();
         let written = self.stream.write(request, &mut kit.sealed).map_err(Failure::at(self.stage));
         // Without TLS, this tells how connecting ended.
         match written? {
-            Moved::Blocked => return Ok(()),
+            Moved::Blocked => {}
             // An empty socket buffer takes a request whole.
             Moved::Bytes(len) if len == request.len() => self.stage = Stage::Upgrading,
             Moved::Bytes(_) | Moved::Ended => return Err(Failure::Ended(self.stage)),
-        }
-        if let Some(handshake) = self.stream.tls().map(Tls::handshake) {
-            kit.tally.secure(handshake);
         }
         Ok(())
     }
 
     fn handle_bytes(&mut self, bytes: &[u8], kit: &mut Kit, now: Instant) -> Result<(), Failure> {
+        if kit.plan.then == Then::Leave {
+            // Some say that there was no request.
+            return Ok(());
+        }
         if self.stage != Stage::Upgrading {
             return self.handle_frames(bytes, kit, now);
         }

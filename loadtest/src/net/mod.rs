@@ -15,5 +15,5 @@ pub(crate) use poll::{Events, Poll, Ready, Token};
 pub(crate) use socket::{Listener, Moved, SCRATCH_BYTES, Socket};
 pub(crate) use stream::{Arrived, Broken, End, Inward, Stream};
 pub(crate) use target::{Target, Transport};
-pub(crate) use tls::{Handshake, Tls};
+pub(crate) use tls::Handshake;
 pub(crate) use trust::{Security, Sessions, Suite, Trust};

@@ -8,7 +8,7 @@ use crate::cli::StormArgs;
 use crate::client::{Plan, Swarm, Tally, Then};
 use crate::clock;
 use crate::limits;
-use crate::net::Sessions;
+use crate::net::{Sessions, Transport};
 use crate::report::{Report, per_second};
 use crate::watch::Watch;
 
@@ -26,7 +26,12 @@ pub(crate) fn storm(args: &StormArgs) -> anyhow::Result<Report> {
     let common = &args.common;
     limits::make_room(args.concurrency.into())?;
     let watch = Watch::new(&common.pids)?;
-    let plan = Plan { size: args.size, in_flight: 1, messages_max: 1, then: Then::Close };
+    ensure!(
+        !args.handshake_only || common.target.transport == Transport::Tls,
+        "--handshake-only is for TLS: the target must be wss://…"
+    );
+    let then = if args.handshake_only { Then::Leave } else { Then::Close };
+    let plan = Plan { size: args.size, in_flight: 1, messages_max: 1, then };
     let sessions = if args.resume { Sessions::Resumed } else { Sessions::Full };
     let mut storm = Storm {
         swarm: Swarm::new(common.dialer(sessions)?, plan, common.timeout)?,

@@ -18,6 +18,8 @@ async def pump(reader, writer):
     while piece := await reader.read(1 << 16):
         writer.write(piece)
         await writer.drain()
+    if writer.can_write_eof():
+        writer.write_eof()
 
 
 async def relay(args, reader, writer):
