@@ -6,6 +6,7 @@
 
 pub mod admin;
 mod books;
+mod changes;
 mod errands;
 mod grants;
 mod overview;

@@ -1,8 +1,7 @@
 //! A new configuration in place of the one in force: what it changes, and what it cannot.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::oneshot;
@@ -11,7 +10,7 @@ use tokio::task::JoinHandle;
 use super::admin::ReloadReport;
 use super::registry::Addresses;
 use super::resolve::resolve_all;
-use crate::config::{BackendUrl, Config, Pool, Route, Target};
+use crate::config::{BackendUrl, Config, Mistake};
 use crate::telemetry::{ConfigStatus, ReloadStatus};
 
 /// How often the files that the configuration names (keys, certificates of tokens) are looked at for changes.
@@ -22,8 +21,8 @@ const RESOLVE_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Where a configuration came from, and will come from again.
 pub struct Origin {
-    /// As the user named it.
-    pub file: String,
+    /// The file, as the user named it; `None` if it came from flags.
+    pub file: Option<String>,
     /// The files that it named when it was read.
     pub files: Vec<PathBuf>,
     /// Reads it again; or says every mistake in it, a line each.
@@ -36,6 +35,8 @@ pub struct Loaded {
     pub config: Config,
     /// The files that it names, whose changes count as its own.
     pub files: Vec<PathBuf>,
+    /// What is odd about it.
+    pub warnings: Vec<Mistake>,
 }
 
 /// Which configuration is in force, and what came of the last attempt to change it.
@@ -92,7 +93,7 @@ struct Pending {
 
 /// A reload that can be applied, or the reason why not; and who wants to hear of it.
 pub(super) struct Finished {
-    pub(super) result: Result<(Config, Addresses), String>,
+    pub(super) result: Result<(Loaded, Addresses), String>,
     pub(super) replies: Vec<Reply>,
 }
 
@@ -152,7 +153,7 @@ impl Reloads {
         if resolved.is_ok() {
             self.watched = watched;
         }
-        Finished { result: resolved.map(|addresses| (loaded.config, addresses)), replies }
+        Finished { result: resolved.map(|addresses| (loaded, addresses)), replies }
     }
 
     /// Whether a file that the configuration names has changed since it was read. Looks now and then only.
@@ -251,70 +252,6 @@ fn check_unchangeable(current: &Config, new: &Config) -> Result<(), String> {
         "{} cannot change while selat runs: start it anew (scripts/upgrade loses no connection)",
         changed.join(", ")
     ))
-}
-
-/// What differs between two configurations, a line each.
-pub(super) fn changes(former: &Config, config: &Config) -> Vec<String> {
-    let whole = [
-        (former.timeouts != config.timeouts, "process: changed"),
-        (former.forwarding != config.forwarding, "forwarded: changed"),
-    ];
-    let whole = whole.into_iter().filter(|(has_changed, _)| *has_changed);
-    let mut changes: Vec<_> = whole.map(|(_, line)| line.to_owned()).collect();
-    let (old, new) = (by_name(&former.pools, |pool| &pool.name), by_name(&config.pools, |pool| &pool.name));
-    changes.extend(gone("pool", &former.pools, |pool| &pool.name, &new));
-    for pool in &config.pools {
-        match old.get(&*pool.name) {
-            None => changes.push(format!("pool {}: added", pool.name)),
-            Some(former) if *former == pool => {}
-            Some(former) => changes.extend(changes_of_pool(former, pool)),
-        }
-    }
-    let (old, new) =
-        (by_name(&former.routes, |route| &route.name), by_name(&config.routes, |route| &route.name));
-    changes.extend(gone("route", &former.routes, |route| &route.name, &new));
-    let pool_of = |config: &Config, route: &Route| match route.target {
-        Target::Pool(id) => config.pools.get(id.index()).map(|pool| pool.name.clone()),
-        Target::Echo | Target::Ticker { .. } | Target::Fixed(_) => None,
-    };
-    for route in &config.routes {
-        match old.get(&*route.name) {
-            None => changes.push(format!("route {}: added", route.name)),
-            Some(was) if was.is_like(route) && pool_of(former, was) == pool_of(config, route) => {}
-            Some(_) => changes.push(format!("route {}: changed", route.name)),
-        }
-    }
-    // The first that matches is taken: another order may be another meaning.
-    let stay = |route: &&Arc<Route>, other: &HashMap<_, _>| other.contains_key(&*route.name);
-    let before = former.routes.iter().filter(|route| stay(route, &new)).map(|route| &route.name);
-    if !before.eq(config.routes.iter().filter(|route| stay(route, &old)).map(|route| &route.name)) {
-        changes.push("routes: in another order".to_owned());
-    }
-    changes
-}
-
-fn by_name<T>(all: &[T], name: impl Fn(&T) -> &Arc<str>) -> HashMap<&str, &T> {
-    all.iter().map(|one| (&**name(one), one)).collect()
-}
-
-/// A line for each that is not among `new`.
-fn gone<T>(what: &str, all: &[T], name: impl Fn(&T) -> &Arc<str>, new: &HashMap<&str, &T>) -> Vec<String> {
-    let names = all.iter().map(name).filter(|name| !new.contains_key(&***name));
-    names.map(|name| format!("{what} {name}: removed")).collect()
-}
-
-fn changes_of_pool(former: &Pool, pool: &Pool) -> Vec<String> {
-    let urls = |pool: &Pool| -> HashSet<BackendUrl> {
-        pool.backends.iter().map(|backend| backend.url.clone()).collect()
-    };
-    let (old, new) = (urls(former), urls(pool));
-    let name = &pool.name;
-    let in_order = |pool: &Pool, other: &HashSet<BackendUrl>, what: &str| -> Vec<String> {
-        let urls = pool.backends.iter().map(|backend| &backend.url).filter(|url| !other.contains(url));
-        urls.map(|url| format!("pool {name}: {what} {url}")).collect()
-    };
-    [vec![format!("pool {name}: changed")], in_order(former, &new, "removed"), in_order(pool, &old, "added")]
-        .concat()
 }
 
 #[cfg(test)]
