@@ -1,112 +1,240 @@
-//! Certificates with their keys, and authorities, from PEM (RFC 7468).
+//! Certificate chains with their keys, and every way in which they can be wrong.
 
 use std::fmt;
 use std::sync::Arc;
 
-use rustls::RootCertStore;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::sign::CertifiedKey;
+use rustls::pki_types::CertificateDer;
+use rustls::sign::{CertifiedKey, SigningKey};
+use x509_parser::certificate::X509Certificate;
 
-use super::provider;
+use super::facts::{self, Facts, Worry};
+use super::{pem, provider};
 
-/// What is wrong with a certificate, a key or an authority.
+/// Bytes of a file with a chain, or a key, or both. Chains are some 5 KiB; a peer of rustls takes 64 KiB of them.
+const BYTES_MAX: usize = 128 << 10;
+/// Certificates of one chain. Real ones have up to four.
+const CHAIN_MAX: usize = 16;
+
+/// What is wrong with a certificate, a key or an authority, and what to do. Never shows a byte of a key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidCertificate {
     /// There is none in the text.
-    #[error("there is no certificate in it; it should begin with -----BEGIN CERTIFICATE-----")]
+    #[error("there is no certificate in it; it should have a line -----BEGIN CERTIFICATE----- (PEM)")]
     NoCertificate,
-    /// There is no key in the text.
+    /// There is a private key where a certificate should be.
+    #[error("there is a private key in it and no certificate; are the two files mixed up?")]
+    KeyInstead,
+    /// There is a request where a certificate should be.
+    #[error("it is only a certificate request; give the certificate that the authority made of it")]
+    RequestInstead,
+    /// In a form that only OpenSSL reads.
     #[error(
-        "there is no private key in it; it should begin with -----BEGIN PRIVATE KEY----- (not encrypted)"
+        "it is in OpenSSL's own form TRUSTED CERTIFICATE; convert it: openssl x509 -in … -out … -clrtrust"
     )]
+    TrustedCertificate,
+    /// There is no key in the text.
+    #[error("there is no private key in it; it should have a line -----BEGIN PRIVATE KEY----- (PEM)")]
     NoKey,
+    /// There is a certificate where a private key should be.
+    #[error("there is a certificate in it and no private key; are the two files mixed up?")]
+    CertificateInstead,
+    /// Nobody could type the password of a key when selat starts.
+    #[error("the private key is encrypted; decrypt it: openssl pkey -in … -out …")]
+    EncryptedKey,
+    /// A key in a form that no TLS library reads: the label of its section.
+    #[error(
+        "a key of the kind {0:?} is of no use; make one: openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256"
+    )]
+    KeyKind(String),
+    /// Which of them is meant is not said.
+    #[error("there are {found} private keys in it; leave the one that belongs to the certificate")]
+    ManyKeys {
+        /// How many.
+        found: usize,
+    },
+    /// A key that cannot sign: of another kind, too short, or damaged.
+    #[error(
+        "the private key cannot be used ({0}); use ECDSA P-256 or P-384, Ed25519, or RSA of 2048 bits and more"
+    )]
+    UnusableKey(String),
     /// The key is another certificate's.
     #[error("the key does not belong to this certificate; it is another one's, or the files are mixed up")]
     WrongKey,
-    /// It cannot be read.
+    /// The key is that of a later certificate of the chain.
+    #[error(
+        "the key belongs to certificate {position} of the chain; that one has to come first, then its issuer"
+    )]
+    LeafNotFirst {
+        /// Of the certificate to which the key belongs, counted from 1.
+        position: usize,
+    },
+    /// A certificate of the chain did not sign the one before it (RFC 5246 §7.4.2).
+    #[error(
+        "certificate {position} of the chain ({subject}) is not the issuer of the one before it ({issuer}); \
+         put them in order, each followed by its issuer, and leave out the others"
+    )]
+    ChainOrder {
+        /// Of the one that is out of place, counted from 1.
+        position: usize,
+        /// Whose it is.
+        subject: String,
+        /// Whose should be there.
+        issuer: String,
+    },
+    /// More certificates than any chain has.
+    #[error("there are {found} certificates in the chain; more than {CHAIN_MAX} are not sent")]
+    LongChain {
+        /// How many.
+        found: usize,
+    },
+    /// The file is something else.
+    #[error("it has {bytes} bytes, and more than {bytes_max} are not read; is it the right file?")]
+    TooLarge {
+        /// How many it has.
+        bytes: usize,
+        /// How many are read.
+        bytes_max: usize,
+    },
+    /// Not PEM, though it begins like it.
+    #[error("it is damaged: {0}; copy it again")]
+    Broken(&'static str),
+    /// A section that says it is a certificate and is not.
+    #[error("certificate {position} in it cannot be read ({why}); copy it again")]
+    Unreadable {
+        /// Of the certificate in the text, counted from 1.
+        position: usize,
+        /// What the parser said.
+        why: String,
+    },
+    /// Authorities that are all of no use.
+    #[error(
+        "none of the {skipped} certificates of authorities can be used; install the system's: ca-certificates"
+    )]
+    NoneUsable {
+        /// How many there were.
+        skipped: usize,
+    },
+    /// It cannot be read, or rustls will not have it.
     #[error("it cannot be used: {0}")]
     Unusable(String),
 }
 
 /// A certificate chain and its private key, which belong together.
 #[derive(Clone)]
-pub struct Certificate(Arc<CertifiedKey>);
+pub struct Certificate(Arc<Loaded>);
+
+struct Loaded {
+    key: Arc<CertifiedKey>,
+    facts: Facts,
+}
 
 impl Certificate {
-    /// From PEM texts: the chain, leaf first; and the leaf's key, as PKCS #8, PKCS #1 or SEC 1.
+    /// From PEM texts: the chain, leaf first, each followed by its issuer; and the leaf's key, as PKCS #8, PKCS #1 or
+    /// SEC 1. Both may be the same text.
     ///
     /// # Errors
     /// [`InvalidCertificate`].
     pub fn from_pem(chain: &str, key: &str) -> Result<Self, InvalidCertificate> {
-        let chain = certificates(chain)?;
-        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|_| InvalidCertificate::NoKey)?;
-        CertifiedKey::from_der(chain, key, &provider()).map(|key| Self(Arc::new(key))).map_err(|error| {
-            match error {
-                rustls::Error::InconsistentKeys(_) => InvalidCertificate::WrongKey,
-                other => InvalidCertificate::Unusable(other.to_string()),
-            }
-        })
+        let chain = pem::certificates(chain, BYTES_MAX)?;
+        let key = pem::key(key, BYTES_MAX)?;
+        if chain.len() > CHAIN_MAX {
+            return Err(InvalidCertificate::LongChain { found: chain.len() });
+        }
+        let signing = provider()
+            .key_provider
+            .load_private_key(key)
+            .map_err(|error| InvalidCertificate::UnusableKey(error.to_string()))?;
+        let facts = check(&chain, &*signing)?;
+        Ok(Self(Arc::new(Loaded { key: Arc::new(CertifiedKey::new(chain, signing)), facts })))
+    }
+
+    /// The DNS names and IP addresses it is for (its subjectAltName), in its order; names as they are written there,
+    /// with `*.` where all names below are meant.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        &self.0.facts.names
+    }
+
+    /// Whose it is, as in `CN=example.com, O=Example`. May be empty.
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        &self.0.facts.subject
+    }
+
+    /// When it began or will begin to be valid, in seconds since 1970.
+    #[must_use]
+    pub fn begins_at(&self) -> u64 {
+        self.0.facts.begins_at
+    }
+
+    /// The last second in which it is valid, since 1970.
+    #[must_use]
+    pub fn expires_at(&self) -> u64 {
+        self.0.facts.expires_at
+    }
+
+    /// What somebody should know of its validity, at this time in seconds since 1970.
+    #[must_use]
+    pub fn worry(&self, unix_now: u64) -> Option<Worry> {
+        Worry::about(self.begins_at(), self.expires_at(), unix_now)
     }
 
     /// What rustls signs with.
     pub(super) fn key(&self) -> Arc<CertifiedKey> {
-        self.0.clone()
+        self.0.key.clone()
     }
 }
 
+/// The same chain, and so the same key: a key that does not belong to its certificate is refused.
 impl PartialEq for Certificate {
     fn eq(&self, other: &Self) -> bool {
-        self.0.cert == other.0.cert
+        self.0.key.cert == other.0.key.cert
     }
 }
+
+impl Eq for Certificate {}
 
 impl fmt::Debug for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Certificate")
+        f.debug_struct("Certificate")
+            .field("subject", &self.subject())
+            .field("names", &self.names())
+            .field("key", &"redacted")
+            .finish()
     }
 }
 
-/// Certificates of those whose signatures are believed.
-#[derive(Debug, Clone)]
-pub struct Authorities(Arc<RootCertStore>);
-
-impl Authorities {
-    /// From PEM text with one or more certificates.
-    ///
-    /// # Errors
-    /// [`InvalidCertificate`].
-    pub fn from_pem(text: &str) -> Result<Self, InvalidCertificate> {
-        Self::from_der(certificates(text)?)
+/// The facts of the leaf, once the key is found to be its own and the chain to be in order.
+fn check(chain: &[CertificateDer<'_>], key: &dyn SigningKey) -> Result<Facts, InvalidCertificate> {
+    let parsed = (1..)
+        .zip(chain)
+        .map(|(position, der)| {
+            facts::parse(der).map_err(|why| InvalidCertificate::Unreadable { position, why })
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    // Compared here and not by rustls, which does not read certificates with the extension of RFC 8737.
+    let public =
+        key.public_key().ok_or_else(|| InvalidCertificate::UnusableKey("of no known kind".into()))?;
+    let owner = parsed.iter().position(|one| one.public_key().raw == public.as_ref());
+    match owner {
+        None => return Err(InvalidCertificate::WrongKey),
+        Some(0) => {}
+        Some(index) => return Err(InvalidCertificate::LeafNotFirst { position: index + 1 }),
     }
+    in_order(&parsed)?;
+    parsed.first().map(Facts::of).ok_or(InvalidCertificate::NoCertificate)
+}
 
-    /// From certificates in DER.
-    ///
-    /// # Errors
-    /// [`InvalidCertificate`].
-    pub fn from_der(
-        certificates: impl IntoIterator<Item = CertificateDer<'static>>,
-    ) -> Result<Self, InvalidCertificate> {
-        let mut store = RootCertStore::empty();
-        for certificate in certificates {
-            store.add(certificate).map_err(|error| InvalidCertificate::Unusable(error.to_string()))?;
+/// RFC 5246 §7.4.2: "Each following certificate MUST directly certify the one preceding it."
+fn in_order(chain: &[X509Certificate<'_>]) -> Result<(), InvalidCertificate> {
+    for (position, (before, issuer)) in (2..).zip(chain.iter().zip(chain.iter().skip(1))) {
+        if before.issuer().as_raw() != issuer.subject().as_raw() {
+            return Err(InvalidCertificate::ChainOrder {
+                position,
+                subject: issuer.subject().to_string(),
+                issuer: before.issuer().to_string(),
+            });
         }
-        Ok(Self(Arc::new(store)))
     }
-
-    pub(super) fn store(&self) -> Arc<RootCertStore> {
-        self.0.clone()
-    }
-}
-
-impl PartialEq for Authorities {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.roots == other.0.roots
-    }
-}
-
-fn certificates(text: &str) -> Result<Vec<CertificateDer<'static>>, InvalidCertificate> {
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
-    let found = found.map_err(|error| InvalidCertificate::Unusable(error.to_string()))?;
-    if found.is_empty() { Err(InvalidCertificate::NoCertificate) } else { Ok(found) }
+    Ok(())
 }

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ServerConfig;
-use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
-use rustls::sign::CertifiedKey;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 
-use super::certificate::{Authorities, Certificate, InvalidCertificate};
-use super::provider;
+use super::authorities::Authorities;
+use super::by_name::ByName;
+use super::certificate::{Certificate, InvalidCertificate};
+use super::challenges::{ACME_TLS, Challenges, Proving};
+use super::{HTTP_1_1, provider};
 
 /// A version of TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,7 +44,9 @@ pub struct ClientCertificates {
 /// How a listener speaks TLS.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServerSettings {
-    /// Chosen by the name that the client asks for (SNI); the first is for clients that ask for none, or another.
+    /// Chosen by the name that the client asks for (SNI) and the signatures that it can check; the first is for clients
+    /// that ask for no name, or another. Empty while certificates are still to be had (ACME): then every handshake
+    /// fails, and [`super::explain`] says so.
     pub certificates: Vec<Certificate>,
     /// `None`: clients are not asked for certificates.
     pub clients: Option<ClientCertificates>,
@@ -65,7 +69,7 @@ impl Server {
     /// Speaks TLS like this.
     ///
     /// # Errors
-    /// [`InvalidCertificate`]: the authorities of clients cannot be used, or there is no chance to be had.
+    /// [`InvalidCertificate`]: the authorities of clients cannot be used, or there is no randomness to be had.
     pub fn new(settings: ServerSettings) -> Result<Self, InvalidCertificate> {
         let unusable = |error: &dyn fmt::Display| InvalidCertificate::Unusable(error.to_string());
         let versions: &[_] = match settings.least {
@@ -87,9 +91,10 @@ impl Server {
                 builder.with_client_cert_verifier(verifier.build().map_err(|error| unusable(&error))?)
             }
         };
-        let by_name = ByName(settings.certificates.clone());
-        let mut config = builder.with_cert_resolver(Arc::new(by_name));
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let mut config = builder.with_cert_resolver(Arc::new(ByName::new(&settings.certificates)));
+        config.alpn_protocols = vec![HTTP_1_1.to_vec()];
+        // Sessions are remembered by the clients, in tickets. A memory here would be one lock for all shards.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
         config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().map_err(|error| unusable(&error))?;
         Ok(Self { settings, config: Arc::new(config) })
     }
@@ -105,6 +110,18 @@ impl Server {
     pub fn config(&self) -> Arc<ServerConfig> {
         self.config.clone()
     }
+
+    /// For rustls as [`Server::config`], but a client that offers [`ACME_TLS`] alone, for a domain with a challenge, is
+    /// shown the proof (RFC 8737 §3); tickets are good with either. Of no use where clients have to show a
+    /// certificate: authorities show none.
+    #[must_use]
+    pub fn with_challenges(&self, challenges: &Challenges) -> Arc<ServerConfig> {
+        let mut config = ServerConfig::clone(&self.config);
+        config.alpn_protocols.push(ACME_TLS.to_vec());
+        let otherwise = config.cert_resolver;
+        config.cert_resolver = Arc::new(Proving { challenges: challenges.clone(), otherwise });
+        Arc::new(config)
+    }
 }
 
 impl PartialEq for Server {
@@ -116,14 +133,5 @@ impl PartialEq for Server {
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.settings.fmt(f)
-    }
-}
-
-#[derive(Debug)]
-struct ByName(Vec<Certificate>);
-
-impl ResolvesServerCert for ByName {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.0.first().map(Certificate::key)
     }
 }

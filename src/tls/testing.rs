@@ -1,0 +1,1 @@
+//! Certificates and handshakes for the tests of this room.
