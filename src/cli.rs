@@ -1,6 +1,6 @@
 //! The command line: flags to [`Config`].
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -52,12 +52,18 @@ pub(crate) fn parse() -> Result<Invocation, LoadError> {
         Some(Command::Ops(command)) => Ok(Invocation::Ops(command.errand())),
         Some(Command::Run { file, log }) => {
             let parsed = load(&file)?;
-            let origin = origin(file, parsed.files.clone());
+            let name = file.display().to_string();
+            let origin = origin(Some(name), parsed.files.clone(), move || load(&file));
             Ok(proxy_of(parsed, Some(origin), log))
         }
         None => {
-            let parsed = config::parse(&proxy.toml(), "", &Machine);
-            parsed.map(|parsed| proxy_of(parsed, None, proxy.log)).map_err(LoadError::Wrong)
+            let (toml, log) = (proxy.toml(), proxy.log);
+            let read = move || config::parse(&toml, "", &Machine).map_err(LoadError::Wrong);
+            let parsed = read()?;
+            // Flags stay what they are, but certificates are renewed.
+            let files = parsed.files.clone();
+            let origin = (!files.is_empty()).then(|| origin(None, files, read));
+            Ok(proxy_of(parsed, origin, log))
         }
     }
 }
@@ -71,13 +77,16 @@ fn proxy_of(parsed: Parsed, origin: Option<Origin>, log: LogArgs) -> Invocation 
 }
 
 /// Where a reload finds the configuration again.
-fn origin(file: PathBuf, files: Vec<PathBuf>) -> Origin {
-    let name = file.display().to_string();
+fn origin(
+    file: Option<String>,
+    files: Vec<PathBuf>,
+    read: impl Fn() -> Result<Parsed, LoadError> + Send + 'static,
+) -> Origin {
     let load = move || {
-        let Parsed { config, files, .. } = load(&file).map_err(|error| error.to_string())?;
-        Ok(Loaded { config, files })
+        let Parsed { config, warnings, files } = read().map_err(|error| error.to_string())?;
+        Ok(Loaded { config, files, warnings })
     };
-    Origin { file: name, files, load: Box::new(load) }
+    Origin { file, files, load: Box::new(load) }
 }
 
 /// A WebSocket proxy that runs on every core.
@@ -90,6 +99,7 @@ fn origin(file: PathBuf, files: Vec<PathBuf>) -> Origin {
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
     after_help = "Examples:\n  selat :8765 ws://127.0.0.1:9001 ws://127.0.0.1:9002\n  \
+                  selat :443 --cert cert.pem --key key.pem ws://127.0.0.1:9001\n  \
                   selat run -c selat.toml\n\n\
                   Signals: SIGTERM or SIGINT drains (a second one cuts at once), SIGHUP reloads the\n\
                   configuration file, SIGUSR1 logs a summary."
@@ -129,9 +139,26 @@ struct ProxyArgs {
     #[arg(required = true, value_name = "LISTEN")]
     listen: Option<ListenAddress>,
 
-    /// Where the servers are: ws://host:port/base/path, one or more
+    /// Where the servers are: ws://host:port/base/path or wss://host, one or more
     #[arg(required = true, value_name = "BACKEND")]
     backends: Vec<BackendUrl>,
+
+    /// Certificate in PEM, with those between it and the root, to speak TLS with clients; read again when it changes
+    #[arg(long, requires = "key", value_name = "FILE")]
+    cert: Option<PathBuf>,
+
+    /// Private key of the certificate, in PEM, not encrypted
+    #[arg(long, requires = "cert", value_name = "FILE")]
+    key: Option<PathBuf>,
+
+    /// Authorities, in PEM, that must have signed the certificates of wss:// backends
+    /// [default: those that this machine believes]
+    #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
+    ca: Option<PathBuf>,
+
+    /// Believe any wss:// backend, whatever its certificate: for trying things out
+    #[arg(long)]
+    insecure: bool,
 
     /// Cores that get a shard each: all that are allowed, or a list such as 0-3,6
     #[arg(long, default_value = "all", value_name = "LIST")]
@@ -230,6 +257,11 @@ impl ProxyArgs {
     fn toml(&self) -> String {
         let text = |text: &str| escape(text).to_toml_value();
         let time = |time: Duration| text(&humantime::format_duration(time).to_string());
+        // In a file, paths are whole.
+        let path = |path: &Path| {
+            let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+            text(&whole.to_string_lossy())
+        };
         let listen = self.listen.as_ref().expect("clap requires it where there is no subcommand");
         let backends: Vec<_> = self.backends.iter().map(|backend| text(&backend.to_string())).collect();
         let balance = match self.balance {
@@ -239,15 +271,22 @@ impl ProxyArgs {
         let message = self.message_bytes_max.map(|bytes| format!("limits.message = \"{bytes}B\"\n"));
         let handover =
             self.handover.as_ref().map(|path| format!("handover = {}\n", text(&path.to_string_lossy())));
+        let certificate = self.cert.as_ref().zip(self.key.as_ref());
+        let certificate = certificate
+            .map(|(cert, key)| format!("tls = {{ cert = {}, key = {} }}\n", path(cert), path(key)));
+        let ca = self.ca.as_ref().map(|ca| format!("tls.ca = {}\n", path(ca)));
         let connections = self.max_connections.map(|count| format!("max_connections = {count}\n"));
         [
             format!("[listen.public]\naddr = {}\n", text(&listen.to_string())),
+            certificate.unwrap_or_default(),
             "[route.default]\npool = \"default\"\n".to_owned(),
             message.unwrap_or_default(),
             format!("timeouts.idle = {}\n", time(self.idle_timeout)),
             format!("timeouts.close = {}\n", time(self.close_timeout)),
             format!("[pool.default]\nbackends = [{}]\n", backends.join(", ")),
             format!("balance = {}\nconnect_timeout = {}\n", text(balance), time(self.connect_timeout)),
+            ca.unwrap_or_default(),
+            if self.insecure { "tls.insecure = true\n".to_owned() } else { String::new() },
             format!("[process]\ncores = {}\n", text(&self.cores.to_string())),
             connections.unwrap_or_default(),
             handover.unwrap_or_default(),

@@ -1,16 +1,20 @@
-//! Configurations from this machine: the file, and what it refers to in the environment and in other files.
+//! Configurations from this machine: the file, what it refers to in the environment and in other files, and whom the
+//! machine believes.
 
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::config::{self, Mistake, Parsed, Sources};
+use crate::runtime::unix_now;
+use crate::tls::CertificateDer;
 
 /// Bytes of a configuration, or of a file that it refers to; beyond, it is refused. Someone named the wrong file.
 const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
-/// This machine's environment and files.
+/// This machine's environment, files, clock and authorities.
 #[derive(Debug, Clone, Copy)]
 pub struct Machine;
 
@@ -50,6 +54,20 @@ impl Sources for Machine {
             Ok(text)
         } else {
             Err(io::Error::new(io::ErrorKind::FileTooLarge, "it has more than 64 MiB"))
+        }
+    }
+
+    fn unix_now(&self) -> Duration {
+        Duration::from_secs(unix_now())
+    }
+
+    fn system_roots(&self) -> io::Result<Vec<CertificateDer<'static>>> {
+        let found = rustls_native_certs::load_native_certs();
+        match found.errors.into_iter().next() {
+            // A few that cannot be read are no reason to believe none.
+            _ if !found.certs.is_empty() => Ok(found.certs),
+            Some(error) => Err(io::Error::other(error)),
+            None => Err(io::Error::new(io::ErrorKind::NotFound, "there are none")),
         }
     }
 }

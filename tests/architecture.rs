@@ -54,7 +54,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("server", &["balance", "config", "control", "routing", "runtime", "shard", "wires"]),
     ("demo", &["config", "control", "routing", "server", "wires"]),
-    ("load", &["config"]),
+    ("load", &["config", "runtime", "tls"]),
     ("ops", &["config", "control", "telemetry"]),
     ("lib", &[]),
     ("main", &[]),

@@ -4,9 +4,25 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+use std::time::Duration;
 
 use proptest::prelude::*;
+use rcgen::{CertificateParams, KeyPair};
 use selat::config::{self, Mistake, Parsed, Sources};
+use selat::tls::CertificateDer;
+
+/// The only certificate there is, and its key.
+static CERTIFICATE: LazyLock<(rcgen::Certificate, KeyPair)> = LazyLock::new(|| {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec!["chat.example.com".to_owned()]).unwrap();
+    params.not_before = rcgen::date_time_ymd(2030, 1, 1);
+    params.not_after = rcgen::date_time_ymd(2031, 1, 1);
+    (params.self_signed(&key).unwrap(), key)
+});
+
+/// The first of June 2030.
+const NOW: Duration = Duration::from_secs(1_906_502_400);
 
 /// Whatever a file refers to is there.
 struct Everything;
@@ -17,7 +33,20 @@ impl Sources for Everything {
     }
 
     fn file(&self, path: &Path) -> io::Result<String> {
-        Ok(format!("name:key-in-{}-long-enough\n", path.file_name().unwrap_or_default().display()))
+        let (certificate, key) = &*CERTIFICATE;
+        Ok(match path.extension().and_then(|extension| extension.to_str()) {
+            Some("pem") => certificate.pem(),
+            Some("key") => key.serialize_pem(),
+            _ => format!("name:key-in-{}-long-enough\n", path.file_name().unwrap_or_default().display()),
+        })
+    }
+
+    fn unix_now(&self) -> Duration {
+        NOW
+    }
+
+    fn system_roots(&self) -> io::Result<Vec<CertificateDer<'static>>> {
+        Ok(vec![CERTIFICATE.0.der().clone()])
     }
 }
 
@@ -30,6 +59,14 @@ impl Sources for Nothing {
     }
 
     fn file(&self, _: &Path) -> io::Result<String> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    fn unix_now(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn system_roots(&self) -> io::Result<Vec<CertificateDer<'static>>> {
         Err(io::ErrorKind::NotFound.into())
     }
 }
@@ -46,7 +83,7 @@ fn examples() -> Vec<(String, String)> {
         (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read_to_string(&path).unwrap())
     };
     let examples: Vec<_> = tomls.map(named).collect();
-    assert!(examples.len() >= 7, "examples were not found");
+    assert!(examples.len() >= 9, "examples were not found");
     examples
 }
 

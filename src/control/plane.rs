@@ -11,7 +11,7 @@ use super::books::{self, Books};
 use super::grants::{Grants, Rulings};
 use super::overview::View;
 use super::registry::Registry;
-use super::reload::{Finished, Generation, Reloads, Reply, changes};
+use super::reload::{Finished, Generation, Loaded, Reloads, Reply, changes, keep_tls};
 use super::signals::Signal;
 use super::watchdog::Watchdog;
 use super::{Outcome, Owner, Setup, now};
@@ -61,7 +61,7 @@ impl Control {
         let _ = (grants.handle_config(&config), grants.handle_snapshot(&snapshot));
         let control = Self {
             since: now(),
-            generation: Generation::first(origin.as_ref().map(|origin| origin.file.clone())),
+            generation: Generation::first(origin.as_ref().and_then(|origin| origin.file.clone())),
             reloads: Reloads::new(origin, now()),
             watchdog: service.watchdog().map(|patience| Watchdog::new(patience, shards.len(), now())),
             loads: vec![0; shards.len()],
@@ -174,7 +174,10 @@ impl Control {
     pub(super) fn handle_reload(&mut self, finished: Finished) {
         let Finished { result, replies } = finished;
         // Nothing is applied, nor is the service manager told of readiness, once it all goes down.
-        let result = self.may_reload().and(result).map(|(config, addresses)| {
+        let result = self.may_reload().and(result).map(|(loaded, addresses)| {
+            let Loaded { mut config, warnings, .. } = loaded;
+            warnings.iter().for_each(|warning| warn!("{warning}"));
+            keep_tls(&self.config, &mut config);
             let changes = changes(&self.config, &config);
             let gone = self.registry.apply(&config, &addresses, now());
             self.adopt(Arc::new(config), &gone);

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use super::admin::ReloadReport;
 use super::registry::Addresses;
 use super::resolve::resolve_all;
-use crate::config::{BackendUrl, Config, Pool, Route, Target};
+use crate::config::{BackendUrl, Config, Listen, Mistake, Pool, Route, Target};
 use crate::telemetry::{ConfigStatus, ReloadStatus};
 
 /// How often the files that the configuration names (keys, certificates of tokens) are looked at for changes.
@@ -22,8 +22,8 @@ const RESOLVE_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Where a configuration came from, and will come from again.
 pub struct Origin {
-    /// As the user named it.
-    pub file: String,
+    /// The file, as the user named it; `None` if it came from flags.
+    pub file: Option<String>,
     /// The files that it named when it was read.
     pub files: Vec<PathBuf>,
     /// Reads it again; or says every mistake in it, a line each.
@@ -36,6 +36,8 @@ pub struct Loaded {
     pub config: Config,
     /// The files that it names, whose changes count as its own.
     pub files: Vec<PathBuf>,
+    /// What is odd about it.
+    pub warnings: Vec<Mistake>,
 }
 
 /// Which configuration is in force, and what came of the last attempt to change it.
@@ -92,7 +94,7 @@ struct Pending {
 
 /// A reload that can be applied, or the reason why not; and who wants to hear of it.
 pub(super) struct Finished {
-    pub(super) result: Result<(Config, Addresses), String>,
+    pub(super) result: Result<(Loaded, Addresses), String>,
     pub(super) replies: Vec<Reply>,
 }
 
@@ -152,7 +154,7 @@ impl Reloads {
         if resolved.is_ok() {
             self.watched = watched;
         }
-        Finished { result: resolved.map(|addresses| (loaded.config, addresses)), replies }
+        Finished { result: resolved.map(|addresses| (loaded, addresses)), replies }
     }
 
     /// Whether a file that the configuration names has changed since it was read. Looks now and then only.
@@ -253,6 +255,26 @@ fn check_unchangeable(current: &Config, new: &Config) -> Result<(), String> {
     ))
 }
 
+/// Goes on with what listeners and pools have for TLS where the new configuration has the same: the tickets that
+/// clients hold, and the sessions of backends that can be resumed, stay good.
+pub(super) fn keep_tls(former: &Config, config: &mut Config) {
+    let old = by_name(&former.listeners, |listen| &listen.name);
+    for listen in &mut config.listeners {
+        if let Some(former) =
+            old.get(&*listen.name).filter(|former| former.tls.is_some() && former.tls == listen.tls)
+        {
+            listen.tls.clone_from(&former.tls);
+        }
+    }
+    let old = by_name(&former.pools, |pool| &pool.name);
+    for pool in &mut config.pools {
+        let same = old.get(&*pool.name).filter(|former| former.tls.is_some() && former.tls == pool.tls);
+        if let Some(former) = same {
+            Arc::make_mut(pool).tls.clone_from(&former.tls);
+        }
+    }
+}
+
 /// What differs between two configurations, a line each.
 pub(super) fn changes(former: &Config, config: &Config) -> Vec<String> {
     let whole = [
@@ -261,6 +283,7 @@ pub(super) fn changes(former: &Config, config: &Config) -> Vec<String> {
     ];
     let whole = whole.into_iter().filter(|(has_changed, _)| *has_changed);
     let mut changes: Vec<_> = whole.map(|(_, line)| line.to_owned()).collect();
+    changes.extend(changes_of_listeners(&former.listeners, &config.listeners));
     let (old, new) = (by_name(&former.pools, |pool| &pool.name), by_name(&config.pools, |pool| &pool.name));
     changes.extend(gone("pool", &former.pools, |pool| &pool.name, &new));
     for pool in &config.pools {
@@ -301,6 +324,12 @@ fn by_name<T>(all: &[T], name: impl Fn(&T) -> &Arc<str>) -> HashMap<&str, &T> {
 fn gone<T>(what: &str, all: &[T], name: impl Fn(&T) -> &Arc<str>, new: &HashMap<&str, &T>) -> Vec<String> {
     let names = all.iter().map(name).filter(|name| !new.contains_key(&***name));
     names.map(|name| format!("{what} {name}: removed")).collect()
+}
+
+/// Nothing else of a listener can change.
+fn changes_of_listeners(former: &[Listen], listeners: &[Listen]) -> impl Iterator<Item = String> {
+    let changed = former.iter().zip(listeners).filter(|(old, new)| old.tls != new.tls);
+    changed.map(|(_, listen)| format!("listener {}: certificates or TLS settings changed", listen.name))
 }
 
 fn changes_of_pool(former: &Pool, pool: &Pool) -> Vec<String> {

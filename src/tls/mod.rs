@@ -20,6 +20,9 @@ use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
+pub use rustls::pki_types::CertificateDer;
+pub use rustls::{ClientConfig, ServerConfig};
+
 pub use authorities::Authorities;
 pub use certificate::{Certificate, InvalidCertificate};
 pub use challenges::{ACME_TLS, Challenges};
@@ -27,7 +30,6 @@ pub use client::{Client, ClientSettings, InvalidServerName, Verification};
 pub use facts::{Worry, client_name};
 pub use fault::{LABELS, Peer, explain, label};
 pub use pace::Pace;
-pub use rustls::{ClientConfig, ServerConfig};
 pub use server::{ClientAuth, ClientCertificates, Server, ServerSettings, Version};
 
 /// The one protocol that is spoken inside TLS (RFC 7301 §6): WebSockets begin as HTTP/1.1 here, never as HTTP/2.

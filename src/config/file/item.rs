@@ -128,7 +128,7 @@ impl<'a> Item<'a> {
 
     /// What `parse` makes of the file that it names. Its error must have nothing of the contents.
     pub(super) fn parsed<T, E: Display>(&self, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
-        parse(&self.contents()?).map_or_else(|error| self.wrong(error), Some)
+        parse(&self.contents()?).map_or_else(|error| self.wrong_file(error), Some)
     }
 
     /// A path, from the root: what it would be relative to differs between those who start selat.
@@ -198,6 +198,17 @@ impl<'a> Item<'a> {
         None
     }
 
+    /// Notes what is wrong with the file that it names.
+    pub(super) fn wrong_file<T>(&self, what: impl Display) -> Option<T> {
+        self.wrong(format!("{}: {what}", self.as_written()))
+    }
+
+    /// Notes what is odd about the file that it names.
+    pub(super) fn odd_file(&self, what: impl Display) {
+        let what = format!("{}: {what}", self.as_written());
+        self.reading.warning(self.at, placed(&self.key, self.table, &what));
+    }
+
     /// Notes that it is not of its kind at all.
     pub(super) fn unfit<T>(&self) -> Option<T> {
         let (what, example) = (self.kind.what(), self.kind.example());
@@ -223,6 +234,11 @@ impl<'a> Item<'a> {
         if self.table.is_empty() { self.key.clone() } else { format!("{}.{}", self.table, self.key) }
     }
 
+    /// The text as it stands in the file, and so without a value from the environment.
+    fn as_written(&self) -> &str {
+        self.value.as_str().unwrap_or_default()
+    }
+
     fn with(&self, kind: Kind) -> Self {
         Self { key: self.key.clone(), kind, ..*self }
     }
@@ -235,7 +251,7 @@ impl<'a> Item<'a> {
     fn open(&self, path: &Path) -> Option<String> {
         self.reading.opened(path);
         let contents = self.reading.sources.file(path);
-        contents.map_or_else(|error| self.wrong(format!("its file cannot be read: {error}")), Some)
+        contents.map_or_else(|error| self.wrong_file(format!("cannot be read: {error}")), Some)
     }
 }
 

@@ -1,12 +1,13 @@
 //! What one reading of one file gathers: mistakes, warnings and files, each with its place.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::mistake::Mistake;
 use super::sources::Sources;
+use crate::tls::Authorities;
 
 /// One file, being read.
 pub(super) struct Reading<'a> {
@@ -14,6 +15,8 @@ pub(super) struct Reading<'a> {
     /// Where each line but the first begins.
     line_starts: Vec<usize>,
     pub(super) sources: &'a dyn Sources,
+    /// The machine's own, or why there are none; once somebody has asked.
+    system_roots: OnceCell<Result<Authorities, String>>,
     gathered: RefCell<Gathered>,
 }
 
@@ -30,7 +33,8 @@ impl<'a> Reading<'a> {
     pub(super) fn new(text: &str, file: &str, sources: &'a dyn Sources) -> Self {
         let line_starts = text.match_indices('\n').map(|(at, _)| at + 1).filter(|at| *at < text.len());
         let line_starts = line_starts.collect();
-        Self { file: file.into(), line_starts, sources, gathered: RefCell::default() }
+        let (system_roots, gathered) = (OnceCell::new(), RefCell::default());
+        Self { file: file.into(), line_starts, sources, system_roots, gathered }
     }
 
     /// Notes what is wrong at this byte.
@@ -48,6 +52,15 @@ impl<'a> Reading<'a> {
     /// Notes that this file belongs to the configuration.
     pub(super) fn opened(&self, path: &Path) {
         self.gathered.borrow_mut().files.insert(path.to_owned());
+    }
+
+    /// The authorities that the machine believes; or why there are none.
+    pub(super) fn system_roots(&self) -> Result<Authorities, String> {
+        let read = || {
+            let roots = self.sources.system_roots().map_err(|error| error.to_string())?;
+            Authorities::from_der(roots).map_err(|error| error.to_string())
+        };
+        self.system_roots.get_or_init(read).clone()
     }
 
     /// Whether anything is wrong so far.

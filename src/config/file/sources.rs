@@ -1,9 +1,13 @@
-//! Values from outside the file: `${NAME}` from the environment, `file:/path` for secrets.
+//! What comes from outside the file: `${NAME}` from the environment, `file:/path` for secrets, files of keys and
+//! certificates, the time that certificates are held against.
 //!
 //! Whoever calls the parser brings the outside along, so that this stays pure.
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
+
+use crate::tls::CertificateDer;
 
 /// What a configuration may refer to.
 pub trait Sources {
@@ -15,6 +19,15 @@ pub trait Sources {
     /// # Errors
     /// Whatever keeps it from being read.
     fn file(&self, path: &Path) -> io::Result<String>;
+
+    /// The time since 1970: certificates have a beginning and an end.
+    fn unix_now(&self) -> Duration;
+
+    /// The authorities that this machine believes. Asked for once a file at most, and only if it has to be.
+    ///
+    /// # Errors
+    /// There are none, or whatever keeps them from being read.
+    fn system_roots(&self) -> io::Result<Vec<CertificateDer<'static>>>;
 }
 
 /// Text with its references replaced.
@@ -81,6 +94,14 @@ mod tests {
         }
 
         fn file(&self, _: &Path) -> io::Result<String> {
+            Err(io::ErrorKind::NotFound.into())
+        }
+
+        fn unix_now(&self) -> Duration {
+            Duration::ZERO
+        }
+
+        fn system_roots(&self) -> io::Result<Vec<CertificateDer<'static>>> {
             Err(io::ErrorKind::NotFound.into())
         }
     }

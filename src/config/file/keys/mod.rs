@@ -4,6 +4,7 @@ mod pool;
 mod process;
 mod route;
 mod session;
+mod tls;
 
 use pool::POOL;
 pub(super) use process::FILE;

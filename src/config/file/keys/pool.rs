@@ -1,9 +1,9 @@
 //! Pools and their backends.
 
 use super::Default::{Filled, Is, Nothing, Required};
-use super::{Key, Kind, Section};
+use super::{Key, Kind, Section, tls::POOL_TLS};
 
-const URL: Kind = Kind::Form("a backend's URL", "\"ws://10.0.0.1:9001\" or \"ws://chat.internal:9001/base\"");
+const URL: Kind = Kind::Form("a backend's URL", "\"ws://10.0.0.1:9001\" or \"wss://chat.example/base\"");
 
 pub(super) const POOL: Section = Section {
     heading: "pool.NAME",
@@ -79,6 +79,12 @@ pub(super) const POOL: Section = Section {
             kind: Kind::Duration,
             default: Is { toml: "\"30s\"", because: "records of services change within a minute or so" },
             about: "How often names are resolved again.",
+        },
+        Key {
+            name: "tls",
+            kind: Kind::Table(&POOL_TLS),
+            default: Nothing("`wss://` backends are held against the authorities of this machine"),
+            about: "How TLS is spoken with those backends whose URL begins with `wss://`.",
         },
         Key {
             name: "send_proxy",

@@ -1,7 +1,7 @@
 //! The file itself, and what holds for the whole process.
 
 use super::Default::{Filled, Is, Nothing, Required};
-use super::{Key, Kind, POOL, Section, route::ROUTE};
+use super::{Key, Kind, POOL, Section, route::ROUTE, tls::LISTEN_TLS};
 
 const ADDRESS: Kind =
     Kind::Form("a listen address", "\":8765\", \"0.0.0.0:8765\", \"[::1]:8765\" or \"unix:/path\"");
@@ -65,6 +65,12 @@ const LISTEN: Section = Section {
             kind: ADDRESS,
             default: Required,
             about: "Address and port, or a Unix socket. `[::]`, and the short form `:8765`, take IPv4 clients too.",
+        },
+        Key {
+            name: "tls",
+            kind: Kind::Table(&LISTEN_TLS),
+            default: Nothing("connections are not encrypted: `ws://`"),
+            about: "Certificates, with which TLS is spoken here: `wss://`.",
         },
         Key {
             name: "proxy_protocol",

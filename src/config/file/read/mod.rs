@@ -7,6 +7,7 @@ mod responder;
 mod route;
 mod session;
 mod shadow;
+mod tls;
 
 use std::collections::HashMap;
 use std::sync::Arc;

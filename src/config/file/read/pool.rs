@@ -1,12 +1,14 @@
 //! Pools: backends, policy, health, queue.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use super::super::item::{Either, Item};
 use super::super::mistake::did_you_mean;
 use super::super::table::{Named, Table};
+use super::tls;
 use crate::balance::{HashBy, Policy, Queue};
-use crate::config::{Backend, BackendUrl, Config, Pool, Target};
+use crate::config::{Backend, BackendUrl, Config, Pool, Target, Transport};
 use crate::health::{Exchange, Outlier, Percent, Probe, Settings};
 use crate::protocol::proxy_protocol::Version;
 
@@ -44,17 +46,18 @@ pub(super) fn pool(named: &Named<'_>) -> Option<Pool> {
     let connect = table.get("connect_timeout", |item| item.duration());
     let resolve_every = table.get("resolve_every", |item| item.duration());
     let send_proxy = table.get("send_proxy", |item| item.word(&PROXY_VERSIONS));
-    let backends = table.find("backends", backends)?;
+    let backends = table.find("backends", backends);
+    let tls = tls::client(table, backends.as_deref().is_some_and(any_wants_tls));
     Some(Pool {
         name: name.clone(),
         policy,
-        backends,
+        backends: backends?,
         health: health?,
         queue,
         connect,
         resolve_every,
         send_proxy,
-        tls: None,
+        tls: tls?.map(Arc::new),
     })
 }
 
@@ -90,6 +93,10 @@ fn backends(item: &Item<'_>) -> Option<Vec<Backend>> {
         return item.wrong("there is no backend; write backends = [\"ws://10.0.0.1:9001\"]");
     }
     Some(backends)
+}
+
+fn any_wants_tls(backends: &[Backend]) -> bool {
+    backends.iter().any(|backend| backend.url.transport == Transport::Tls)
 }
 
 fn backend(table: &Table<'_>) -> Option<Backend> {

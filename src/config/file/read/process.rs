@@ -2,8 +2,10 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::super::table::{Named, Table};
+use super::tls;
 use crate::config::{
     Access, Admin, Cores, Limits, Listen, ListenAddress, Log, LogFormat, LogLevel, Placement, ProxyProtocol,
     Timeouts,
@@ -61,8 +63,13 @@ pub(super) fn process(table: &Table<'_>) -> Process {
 pub(super) fn listen(named: &Named<'_>) -> Option<Listen> {
     let Named { name, table } = named;
     let proxy_protocol = table.get("proxy_protocol", |item| item.word(&PROXY_PROTOCOLS));
+    let tls = table.table_if_any("tls").map(|table| tls::server(&table));
     let address = table.find("addr", |item| item.form())?;
-    Some(Listen { name: name.clone(), address, proxy_protocol, tls: None })
+    let tls = match tls {
+        Some(server) => Some(Arc::new(server?)),
+        None => None,
+    };
+    Some(Listen { name: name.clone(), address, proxy_protocol, tls })
 }
 
 pub(super) fn forwarding(table: &Table<'_>) -> Forwarding {

@@ -1,5 +1,6 @@
 //! What a file may say, what is told about one that says otherwise, and what never appears.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::io;
 use std::path::Path;
@@ -12,14 +13,19 @@ use crate::guard::Auth;
 use crate::health::{Exchange, Percent, Probe};
 use crate::routing::{HostPattern, ListenId, PathPattern};
 use crate::session::{Excess, Ping};
+use crate::tls::CertificateDer;
 
+mod pem;
+mod tls;
 mod wrong;
 
-/// An environment and files that are all in memory.
-#[derive(Default)]
+/// A machine that is all in memory.
 struct World {
     env: HashMap<&'static str, &'static str>,
     files: HashMap<&'static str, &'static str>,
+    roots: Vec<CertificateDer<'static>>,
+    /// How often somebody wanted the roots.
+    asked_for_roots: Cell<u32>,
 }
 
 impl Sources for World {
@@ -31,18 +37,33 @@ impl Sources for World {
         let text = path.to_str().and_then(|path| self.files.get(path));
         text.map(|text| (*text).to_owned()).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
+
+    fn unix_now(&self) -> Duration {
+        pem::NOW
+    }
+
+    fn system_roots(&self) -> io::Result<Vec<CertificateDer<'static>>> {
+        self.asked_for_roots.set(self.asked_for_roots.get() + 1);
+        if self.roots.is_empty() { Err(io::ErrorKind::NotFound.into()) } else { Ok(self.roots.clone()) }
+    }
 }
 
 const KEY: &str = "kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk";
 
 fn world() -> World {
+    let files =
+        [("/run/token", "fr0mfile\n"), ("/run/keys", "alice:kkkkkkkkkkkkkkkkkkkkkkkk\n"), ("/run/none", "")];
     World {
-        env: HashMap::from([("TOKEN", "t0ps3cret{x"), ("HOST", "10.0.0.1"), ("KEY", KEY), ("EMPTY", "")]),
-        files: HashMap::from([
-            ("/run/token", "fr0mfile\n"),
-            ("/run/keys", "alice:kkkkkkkkkkkkkkkkkkkkkkkk\n"),
-            ("/run/none", ""),
+        env: HashMap::from([
+            ("TOKEN", "t0ps3cret{x"),
+            ("HOST", "10.0.0.1"),
+            ("KEY", KEY),
+            ("EMPTY", ""),
+            ("TLS", "/tls"),
         ]),
+        files: files.into_iter().chain(pem::files()).collect(),
+        roots: vec![pem::root()],
+        asked_for_roots: Cell::new(0),
     }
 }
 
@@ -327,6 +348,7 @@ fn the_list_of_keys_has_what_the_readers_ask_for_and_nothing_else() {
         include_str!("../read/responder.rs"),
         include_str!("../read/route.rs"),
         include_str!("../read/session.rs"),
+        include_str!("../read/tls.rs"),
     ]
     .concat();
     let mut sections = vec![&keys::FILE];

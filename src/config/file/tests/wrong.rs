@@ -222,7 +222,7 @@ fn an_admission_that_could_not_work_is_told() {
         (route("pool = \"chat\"\nauth = { kind = \"key\" }"), "3: [route.chat.auth]: keys_file is missing"),
         (
             route("pool = \"chat\"\nauth = { kind = \"key\", keys_file = \"/run/nowhere\" }"),
-            "3: keys_file in [route.chat.auth]: its file cannot be read",
+            "3: keys_file in [route.chat.auth]: /run/nowhere: cannot be read: ",
         ),
         (
             route("pool = \"chat\"\nauth = { kind = \"key\", keys_file = \"keys\" }"),
@@ -230,7 +230,7 @@ fn an_admission_that_could_not_work_is_told() {
         ),
         (
             route("pool = \"chat\"\nauth = { kind = \"key\", keys_file = \"/run/none\" }"),
-            "there is no entry in it",
+            "/run/none: there is no entry in it",
         ),
         (
             route("pool = \"chat\"\nauth = { kind = \"key\", keys_file = \"/run/keys\", issuer = \"x\" }"),
