@@ -133,7 +133,7 @@ async fn shake_hands(
         // That it elapses is the point.
         let _ = shard.driver.until(turn, pending::<()>()).await;
     }
-    let handshake = Tls::accept(socket, early, secure.server.config(), shard.workspace.clone());
+    let handshake = Tls::accept(socket, early, shard.server_config(&secure.server), shard.workspace.clone());
     match shard.driver.until(at, handshake).await {
         Ok(Ok(tls)) => {
             shard.count_handshake(&tls, |tls| &mut tls.clients);

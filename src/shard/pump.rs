@@ -304,8 +304,8 @@ pub(super) mod tests {
     use crate::protocol::frame::{CloseCode, MaskKey, Rsv, close_frame};
     use crate::protocol::handshake::RequestHead;
     use crate::routing::ListenId;
-    use crate::runtime::{Driver, Socket};
     use crate::runtime::mailbox::mailbox;
+    use crate::runtime::{Driver, Socket};
     use crate::session::{Excess, Ping, Pings, Rate, RateLimit, Settings};
     use crate::shard::Place;
     use crate::shard::permit::Permit;

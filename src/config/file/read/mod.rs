@@ -1,5 +1,6 @@
 //! From tables to the model: each section in a file of its own, references between them looked up by name.
 
+mod acme;
 mod guard;
 mod pool;
 mod process;
