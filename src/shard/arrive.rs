@@ -135,6 +135,8 @@ async fn shake_hands(
     }
     let handshake = Tls::accept(socket, early, shard.server_config(&secure.server), shard.workspace.clone());
     match shard.driver.until(at, handshake).await {
+        // RFC 8737 §3: the handshake was the proof; the connection is closed.
+        Ok(Ok(tls)) if tls.is_for(tls::ACME_TLS) => Err(Unwelcome::Gone),
         Ok(Ok(tls)) => {
             shard.count_handshake(&tls, |tls| &mut tls.clients);
             visitor.handle_secured(tls.peer_certificate().and_then(|leaf| tls::client_name(&leaf)));

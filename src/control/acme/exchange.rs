@@ -78,10 +78,8 @@ pub(in super::super) enum Failure {
 impl Failure {
     /// For how long the authority wants to be left alone.
     pub(super) fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::Acme(instant_acme::Error::Other(error)) => error.downcast_ref::<Later>()?.retry_after,
-            _ => None,
-        }
+        let Self::Acme(instant_acme::Error::Other(error)) = self else { return None };
+        error.downcast_ref::<Later>()?.retry_after
     }
 }
 

@@ -1,13 +1,14 @@
 //! Automatic certificates of a listener: what is ordered, and what has been got so far.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::super::item::Item;
-use super::super::table::Table;
-use crate::config::{Acme, AcmeSettings, ChallengeKind, parse_domain};
-use crate::tls::{Authorities, Certificate};
+use super::super::table::{Named, Table};
+use crate::config::{Acme, AcmeSettings, ChallengeKind, Listen, parse_domain};
+use crate::tls::{Authorities, Certificate, ClientAuth};
 
 /// Names in one certificate: what Let's Encrypt takes.
 const DOMAINS_MAX: usize = 100;
@@ -98,6 +99,36 @@ fn certificate(table: &Table<'_>, settings: &AcmeSettings) -> Option<Option<Cert
         table.odd(format!("{}: {error}; another certificate is ordered in its place", file.display()));
     }
     Some(certificate.ok())
+}
+
+/// What holds between listeners: a file is for one order, and authorities show no certificates.
+pub(super) fn check(listeners: &[Listen], tables: &[Named<'_>]) {
+    let mut orders: HashMap<PathBuf, &Listen> = HashMap::new();
+    for (listen, named) in listeners.iter().zip(tables) {
+        let Some(acme) = &listen.acme else { continue };
+        let (tls, settings) = (named.table.table("tls"), &acme.settings);
+        let other = *orders.entry(settings.certificate_file()).or_insert(listen);
+        if other.acme.as_ref().is_some_and(|other| other.settings != *settings) {
+            let (other, name) = (&other.name, settings.name());
+            tls.table("acme").wrong_key::<()>(
+                "domains",
+                format!(
+                    "[listen.{other}.tls.acme] orders another certificate called {name}; order the same, begin with \
+                     another name, or write another state"
+                ),
+            );
+        }
+        let wants_certificates = listen.tls.as_ref().and_then(|tls| tls.settings().clients.as_ref());
+        if settings.challenge == ChallengeKind::TlsAlpn01
+            && wants_certificates.is_some_and(|clients| clients.auth == ClientAuth::Required)
+        {
+            tls.table("acme").wrong_key::<()>(
+                "challenge",
+                "this listener turns away whoever shows no certificate, and so the authority; write challenge = \
+                 \"http-01\", or client_auth = \"optional\"",
+            );
+        }
+    }
 }
 
 fn url(text: &str, scheme: &str) -> Result<String, String> {
