@@ -5,7 +5,6 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use crate::config::{self, Mistake, Parsed, Sources};
 use crate::runtime::unix_now;
@@ -57,8 +56,8 @@ impl Sources for Machine {
         }
     }
 
-    fn unix_now(&self) -> Duration {
-        Duration::from_secs(unix_now())
+    fn unix_now(&self) -> u64 {
+        unix_now()
     }
 
     fn system_roots(&self) -> io::Result<Vec<CertificateDer<'static>>> {

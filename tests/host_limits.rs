@@ -161,12 +161,13 @@ fn a_backend_whose_name_leads_nowhere() {
 fn flags_that_make_no_sense() {
     let good = ["127.0.0.1:0", BACKEND];
     let with = |flags: &[&'static str]| [&good[..], flags].concat();
-    let rows: [(Vec<&str>, &str); 15] = [
+    let rows: [(Vec<&str>, &str); 16] = [
         (vec![], "<LISTEN>"),
         (vec!["127.0.0.1:0"], "<BACKEND>"),
         (vec!["localhost", BACKEND], "write :8765"),
         (vec!["127.0.0.1:0", "http://127.0.0.1:9001"], "does not begin with ws://"),
-        (vec!["127.0.0.1:0", "wss://127.0.0.1:9001"], "TLS"),
+        (with(&["--cert", "/c.pem"]), "--key <FILE>"),
+        (with(&["--ca", "/c.pem", "--insecure"]), "--insecure"),
         (with(&["--cores", "3-1"]), "write all, or numbers and ranges"),
         (with(&["--cores", ""]), "write all, or numbers and ranges"),
         (with(&["--balance", "random"]), "least-connections"),
@@ -191,6 +192,10 @@ fn help_and_version_are_for_people() {
     let (code, help) = run_to_end(command(&["--help"]));
     assert_eq!(code, Some(0));
     let flags = [
+        "--cert",
+        "--key",
+        "--ca",
+        "--insecure",
         "--cores",
         "--balance",
         "--max-connections",

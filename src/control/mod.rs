@@ -7,6 +7,7 @@
 pub mod acme;
 pub mod admin;
 mod books;
+mod changes;
 mod errands;
 mod grants;
 mod overview;

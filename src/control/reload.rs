@@ -1,8 +1,7 @@
 //! A new configuration in place of the one in force: what it changes, and what it cannot.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::oneshot;
@@ -11,7 +10,7 @@ use tokio::task::JoinHandle;
 use super::admin::ReloadReport;
 use super::registry::Addresses;
 use super::resolve::resolve_all;
-use crate::config::{BackendUrl, Config, Listen, Mistake, Pool, Route, Target};
+use crate::config::{BackendUrl, Config, Mistake};
 use crate::telemetry::{ConfigStatus, ReloadStatus};
 
 /// How often the files that the configuration names (keys, certificates of tokens) are looked at for changes.
@@ -253,97 +252,6 @@ fn check_unchangeable(current: &Config, new: &Config) -> Result<(), String> {
         "{} cannot change while selat runs: start it anew (scripts/upgrade loses no connection)",
         changed.join(", ")
     ))
-}
-
-/// Goes on with what listeners and pools have for TLS where the new configuration has the same: the tickets that
-/// clients hold, and the sessions of backends that can be resumed, stay good.
-pub(super) fn keep_tls(former: &Config, config: &mut Config) {
-    let old = by_name(&former.listeners, |listen| &listen.name);
-    for listen in &mut config.listeners {
-        if let Some(former) =
-            old.get(&*listen.name).filter(|former| former.tls.is_some() && former.tls == listen.tls)
-        {
-            listen.tls.clone_from(&former.tls);
-        }
-    }
-    let old = by_name(&former.pools, |pool| &pool.name);
-    for pool in &mut config.pools {
-        let same = old.get(&*pool.name).filter(|former| former.tls.is_some() && former.tls == pool.tls);
-        if let Some(former) = same {
-            Arc::make_mut(pool).tls.clone_from(&former.tls);
-        }
-    }
-}
-
-/// What differs between two configurations, a line each.
-pub(super) fn changes(former: &Config, config: &Config) -> Vec<String> {
-    let whole = [
-        (former.timeouts != config.timeouts, "process: changed"),
-        (former.forwarding != config.forwarding, "forwarded: changed"),
-    ];
-    let whole = whole.into_iter().filter(|(has_changed, _)| *has_changed);
-    let mut changes: Vec<_> = whole.map(|(_, line)| line.to_owned()).collect();
-    changes.extend(changes_of_listeners(&former.listeners, &config.listeners));
-    let (old, new) = (by_name(&former.pools, |pool| &pool.name), by_name(&config.pools, |pool| &pool.name));
-    changes.extend(gone("pool", &former.pools, |pool| &pool.name, &new));
-    for pool in &config.pools {
-        match old.get(&*pool.name) {
-            None => changes.push(format!("pool {}: added", pool.name)),
-            Some(former) if *former == pool => {}
-            Some(former) => changes.extend(changes_of_pool(former, pool)),
-        }
-    }
-    let (old, new) =
-        (by_name(&former.routes, |route| &route.name), by_name(&config.routes, |route| &route.name));
-    changes.extend(gone("route", &former.routes, |route| &route.name, &new));
-    let pool_of = |config: &Config, route: &Route| match route.target {
-        Target::Pool(id) => config.pools.get(id.index()).map(|pool| pool.name.clone()),
-        Target::Echo | Target::Ticker { .. } | Target::Fixed(_) => None,
-    };
-    for route in &config.routes {
-        match old.get(&*route.name) {
-            None => changes.push(format!("route {}: added", route.name)),
-            Some(was) if was.is_like(route) && pool_of(former, was) == pool_of(config, route) => {}
-            Some(_) => changes.push(format!("route {}: changed", route.name)),
-        }
-    }
-    // The first that matches is taken: another order may be another meaning.
-    let stay = |route: &&Arc<Route>, other: &HashMap<_, _>| other.contains_key(&*route.name);
-    let before = former.routes.iter().filter(|route| stay(route, &new)).map(|route| &route.name);
-    if !before.eq(config.routes.iter().filter(|route| stay(route, &old)).map(|route| &route.name)) {
-        changes.push("routes: in another order".to_owned());
-    }
-    changes
-}
-
-fn by_name<T>(all: &[T], name: impl Fn(&T) -> &Arc<str>) -> HashMap<&str, &T> {
-    all.iter().map(|one| (&**name(one), one)).collect()
-}
-
-/// A line for each that is not among `new`.
-fn gone<T>(what: &str, all: &[T], name: impl Fn(&T) -> &Arc<str>, new: &HashMap<&str, &T>) -> Vec<String> {
-    let names = all.iter().map(name).filter(|name| !new.contains_key(&***name));
-    names.map(|name| format!("{what} {name}: removed")).collect()
-}
-
-/// Nothing else of a listener can change.
-fn changes_of_listeners(former: &[Listen], listeners: &[Listen]) -> impl Iterator<Item = String> {
-    let changed = former.iter().zip(listeners).filter(|(old, new)| old.tls != new.tls);
-    changed.map(|(_, listen)| format!("listener {}: certificates or TLS settings changed", listen.name))
-}
-
-fn changes_of_pool(former: &Pool, pool: &Pool) -> Vec<String> {
-    let urls = |pool: &Pool| -> HashSet<BackendUrl> {
-        pool.backends.iter().map(|backend| backend.url.clone()).collect()
-    };
-    let (old, new) = (urls(former), urls(pool));
-    let name = &pool.name;
-    let in_order = |pool: &Pool, other: &HashSet<BackendUrl>, what: &str| -> Vec<String> {
-        let urls = pool.backends.iter().map(|backend| &backend.url).filter(|url| !other.contains(url));
-        urls.map(|url| format!("pool {name}: {what} {url}")).collect()
-    };
-    [vec![format!("pool {name}: changed")], in_order(former, &new, "removed"), in_order(pool, &old, "added")]
-        .concat()
 }
 
 #[cfg(test)]

@@ -73,3 +73,39 @@ impl PartialEq for Authorities {
         self.store.roots == other.store.roots
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Authority;
+    use super::*;
+
+    #[test]
+    fn a_chosen_file_has_to_be_right_throughout() {
+        let (one, two) = (Authority::new("one"), Authority::new("two"));
+        let authorities = Authorities::from_pem(&format!("{}# two\n{}", one.pem(), two.pem())).unwrap();
+        assert_eq!((authorities.len(), authorities.skipped()), (2, 0));
+        let wrong = format!("{}-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", one.pem());
+        let error = Authorities::from_pem(&wrong).unwrap_err();
+        assert!(matches!(error, InvalidCertificate::Unreadable { position: 2, .. }), "{error}");
+        assert_eq!(Authorities::from_pem("").unwrap_err(), InvalidCertificate::NoCertificate);
+        let pair = one.pair(&["example.com"]);
+        assert_eq!(Authorities::from_pem(&pair.key).unwrap_err(), InvalidCertificate::KeyInstead);
+    }
+
+    #[test]
+    fn a_system_may_have_some_that_are_of_no_use_but_not_only_those() {
+        let useless = || CertificateDer::from(vec![0x30, 0]);
+        let some = Authorities::from_der([useless(), Authority::new("one").der(), useless()]).unwrap();
+        assert_eq!((some.len(), some.skipped()), (1, 2));
+        let none = Authorities::from_der([useless()]).unwrap_err();
+        assert_eq!(none, InvalidCertificate::NoneUsable { skipped: 1 });
+        assert_eq!(Authorities::from_der([]).unwrap_err(), InvalidCertificate::NoneUsable { skipped: 0 });
+    }
+
+    #[test]
+    fn the_same_ones_are_equal() {
+        let (one, two) = (Authority::new("one"), Authority::new("one"));
+        assert_eq!(one.authorities(), Authorities::from_der([one.der()]).unwrap());
+        assert_ne!(one.authorities(), two.authorities());
+    }
+}

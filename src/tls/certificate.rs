@@ -238,3 +238,165 @@ fn in_order(chain: &[X509Certificate<'_>]) -> Result<(), InvalidCertificate> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rcgen::{DnType, KeyPair};
+
+    use super::super::testing::{Authority, Pair, params, rsa_key};
+    use super::*;
+
+    fn mistake(chain: &str, key: &str) -> InvalidCertificate {
+        Certificate::from_pem(chain, key).unwrap_err()
+    }
+
+    /// A section of this kind, with nothing that anybody could read in it.
+    fn section(label: &str) -> String {
+        format!("-----BEGIN {label}-----\nAAAA\n-----END {label}-----\n")
+    }
+
+    #[test]
+    fn tells_what_a_certificate_says() {
+        let mut params = params(&["example.com", "*.Example.org", "192.0.2.7", "2001:db8::7"]);
+        params.distinguished_name.push(DnType::CommonName, "an example");
+        params.subject_alt_names.push(rcgen::SanType::Rfc822Name("a@example.com".try_into().unwrap()));
+        params.not_before = rcgen::date_time_ymd(1970, 1, 3);
+        params.not_after = rcgen::date_time_ymd(2033, 5, 18);
+        let certificate = Authority::new("ca").sign(&params, &KeyPair::generate().unwrap()).load();
+        assert_eq!(certificate.names(), ["example.com", "*.Example.org", "192.0.2.7", "2001:db8::7"]);
+        assert_eq!(certificate.subject(), "CN=an example");
+        assert_eq!(certificate.begins_at(), 172_800);
+        assert_eq!(certificate.expires_at(), 1_999_987_200);
+        assert!(matches!(certificate.worry(172_799), Some(Worry::NotValidYet { .. })));
+        assert_eq!(certificate.worry(172_800), None);
+    }
+
+    #[test]
+    fn reads_a_chain_with_its_key_in_one_file_whatever_else_is_there() {
+        let root = Authority::new("root");
+        let middle = root.below("middle");
+        let Pair { chain, key } = middle.pair(&["example.com"]);
+        let parameters = section("EC PARAMETERS");
+        let file =
+            format!("Bag Attributes\r\n{chain}{parameters}{key}# the issuer\n{}{}", middle.pem(), root.pem());
+        let certificate = Certificate::from_pem(&file, &file).unwrap();
+        assert_eq!(certificate.key().cert.len(), 3);
+        assert_eq!(certificate, Certificate::from_pem(&file.replace('\n', "\r\n"), &key).unwrap());
+    }
+
+    #[test]
+    fn reads_every_kind_of_key_that_rustls_can_sign_with() {
+        let ca = Authority::new("ca");
+        let kinds = [&rcgen::PKCS_ECDSA_P256_SHA256, &rcgen::PKCS_ECDSA_P384_SHA384, &rcgen::PKCS_ED25519];
+        for key in kinds.map(|kind| KeyPair::generate_for(kind).unwrap()).iter().chain([&rsa_key()]) {
+            ca.sign(&params(&["example.com"]), key).load();
+        }
+    }
+
+    #[test]
+    fn each_mistake_has_its_own_remedy() {
+        use InvalidCertificate as Wrong;
+        let ca = Authority::new("ca");
+        let (ours, other) = (ca.pair(&["a.example"]), ca.pair(&["b.example"]));
+        let (chain, key) = (ours.chain.as_str(), ours.key.as_str());
+        let legacy = "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\nAAAA\n\
+            -----END EC PRIVATE KEY-----\n";
+        let rows: [(&str, &str, Wrong); 17] = [
+            ("", key, Wrong::NoCertificate),
+            ("\0\u{fffd}garbage", key, Wrong::NoCertificate),
+            (key, key, Wrong::KeyInstead),
+            (&section("CERTIFICATE REQUEST"), key, Wrong::RequestInstead),
+            (&section("TRUSTED CERTIFICATE"), key, Wrong::TrustedCertificate),
+            (chain, "", Wrong::NoKey),
+            (chain, chain, Wrong::CertificateInstead),
+            (chain, &section("ENCRYPTED PRIVATE KEY"), Wrong::EncryptedKey),
+            (chain, legacy, Wrong::EncryptedKey),
+            (chain, &section("OPENSSH PRIVATE KEY"), Wrong::KeyKind("OPENSSH PRIVATE KEY".into())),
+            (chain, &format!("{key}{}", other.key), Wrong::ManyKeys { found: 2 }),
+            (chain, &other.key, Wrong::WrongKey),
+            (&format!("{}{chain}", ca.pem()), key, Wrong::LeafNotFirst { position: 2 }),
+            (&chain.repeat(17), key, Wrong::LongChain { found: 17 }),
+            (&"x".repeat(BYTES_MAX + 1), key, Wrong::TooLarge { bytes: BYTES_MAX + 1, bytes_max: BYTES_MAX }),
+            (
+                &chain[..chain.len() - 40],
+                key,
+                Wrong::Broken("a section begins and never ends, so it was cut short"),
+            ),
+            (&chain.replace("MII", "M!I"), key, Wrong::Broken("what is between BEGIN and END is not base64")),
+        ];
+        for (chain, key, wrong) in rows {
+            assert_eq!(mistake(chain, key), wrong, "{chain}");
+        }
+        assert!(matches!(mistake(&section("CERTIFICATE"), key), Wrong::Unreadable { position: 1, .. }));
+        assert!(matches!(mistake(chain, &section("PRIVATE KEY")), Wrong::UnusableKey(_)));
+        assert!(Wrong::EncryptedKey.to_string().contains("openssl pkey -in"));
+    }
+
+    #[test]
+    fn a_chain_is_refused_where_one_did_not_sign_the_one_before() {
+        let (root, stranger) = (Authority::new("root"), Authority::new("stranger"));
+        let middle = root.below("middle");
+        let Pair { chain, key } = middle.pair(&["example.com"]);
+        let rows = [
+            (format!("{chain}{}{}", root.pem(), middle.pem()), 2, "CN=root", "CN=middle"),
+            (format!("{chain}{}{}", middle.pem(), stranger.pem()), 3, "CN=stranger", "CN=root"),
+            (format!("{chain}{chain}"), 2, "", "CN=middle"),
+        ];
+        for (chain, position, subject, issuer) in rows {
+            let (subject, issuer) = (subject.to_owned(), issuer.to_owned());
+            assert_eq!(mistake(&chain, &key), InvalidCertificate::ChainOrder { position, subject, issuer });
+        }
+    }
+
+    #[test]
+    fn the_same_certificate_is_equal_and_a_renewed_one_is_not() {
+        let ca = Authority::new("ca");
+        let key = KeyPair::generate().unwrap();
+        let first = ca.sign(&params(&["example.com"]), &key);
+        let mut renewed = params(&["example.com"]);
+        renewed.not_after = rcgen::date_time_ymd(4000, 1, 1);
+        let renewed = ca.sign(&renewed, &key);
+        assert_eq!(first.load(), first.load());
+        assert_ne!(first.load(), renewed.load());
+        assert_ne!(first.load(), ca.certificate(&["example.com"]));
+        assert_ne!(
+            first.load(),
+            Certificate::from_pem(&format!("{}{}", first.chain, ca.pem()), &first.key).unwrap()
+        );
+    }
+
+    #[test]
+    fn debug_shows_names_and_no_key() {
+        let pair = Authority::new("ca").pair(&["example.com"]);
+        let shown = r#"Certificate { subject: "", names: ["example.com"], key: "redacted" }"#;
+        assert_eq!(format!("{:?}", pair.load()), shown);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_without_a_panic(text in ".{0,200}", body in "[A-Za-z0-9+/=\n -]{0,200}") {
+            let wrapped = format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n");
+            for text in [text, wrapped] {
+                prop_assert!(Certificate::from_pem(&text, &text).is_err());
+            }
+        }
+
+        /// No byte of a key is in what is said about it.
+        #[test]
+        fn a_damaged_key_is_never_told(at in 0_usize..200, with in "[!-~]") {
+            let Pair { chain, mut key } = PAIR.with(Pair::clone);
+            let at = at.min(key.len() - 1);
+            key.replace_range(at..=at, &with);
+            let body: String = key.lines().filter(|line| !line.starts_with('-')).collect();
+            if let Err(error) = Certificate::from_pem(&chain, &key) {
+                let told = format!("{error} {error:?}");
+                prop_assert!(!body.as_bytes().windows(8).any(|part| told.as_bytes().windows(8).any(|one| one == part)));
+            }
+        }
+    }
+
+    thread_local! {
+        static PAIR: Pair = Authority::new("ca").pair(&["example.com"]);
+    }
+}

@@ -161,3 +161,200 @@ impl ServerCertVerifier for Anybody {
         self.algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rustls::sign::CertifiedKey;
+    use rustls::{HandshakeKind, ServerConfig};
+
+    use super::super::testing::{Authority, Pair, Shaken, params, plain_server, shake};
+    use super::super::{Peer, explain, label};
+    use super::*;
+
+    fn client(verification: Verification) -> Client {
+        Client::new(ClientSettings { verification, certificate: None, server_name: None }).unwrap()
+    }
+
+    fn dial(client: &Client, name: &str, pair: &Pair) -> Shaken {
+        shake(client.config(), name, Arc::new(plain_server(pair)))
+    }
+
+    /// Whom this authority has signed, until long ago or from far ahead.
+    fn dated(ca: &Authority, from: i32, to: i32) -> Pair {
+        let mut params = params(&["example.com"]);
+        params.not_before = rcgen::date_time_ymd(from, 1, 1);
+        params.not_after = rcgen::date_time_ymd(to, 1, 1);
+        ca.sign(&params, &rcgen::KeyPair::generate().unwrap())
+    }
+
+    #[test]
+    fn believes_a_server_with_the_right_certificate_and_no_other() {
+        let (ca, stranger) = (Authority::new("ca"), Authority::new("stranger"));
+        let client = client(Verification::By(ca.authorities()));
+        let both = dial(&client, "chat.example.com", &ca.pair(&["*.example.com"]));
+        assert!(both.is_done(), "{:?}", both.client_error);
+        assert!(dial(&client, "192.0.2.7", &ca.pair(&["192.0.2.7"])).is_done());
+        let rows = [
+            (stranger.pair(&["example.com"]), "unknown_ca", "signed by nobody in ca: set ca"),
+            (
+                ca.pair(&["a.example", "192.0.2.7"]),
+                "name",
+                "is not for example.com but for a.example, 192.0.2.7: dial",
+            ),
+            (ca.pair(&[]), "name", "but for no name at all"),
+            (dated(&ca, 1990, 2001), "expired", "on 2001-01-01 00:00 UTC: renew it there"),
+            (dated(&ca, 3000, 3001), "not_valid_yet", "is not valid until 3000-01-01 00:00 UTC"),
+        ];
+        for (pair, word, sentence) in rows {
+            let both = dial(&client, "example.com", &pair);
+            let error = both.client_error.unwrap();
+            assert_eq!(label(&error), word);
+            let told = explain(&error, Peer::Server);
+            assert!(told.starts_with("the certificate of the server") && told.contains(sentence), "{told}");
+            // The server is told as well, and can say it to its own people.
+            assert_eq!(both.server_error.as_ref().map(label), Some("alert"));
+        }
+    }
+
+    #[test]
+    fn insecure_believes_anybody_who_has_the_key_of_what_they_show() {
+        let stranger = Authority::new("stranger");
+        let insecure = client(Verification::Insecure);
+        for pair in [stranger.pair(&["other.example"]), dated(&stranger, 1990, 2001), stranger.pair(&[])] {
+            assert!(dial(&insecure, "example.com", &pair).is_done());
+        }
+        for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+            let (shown, held) =
+                (stranger.certificate(&["example.com"]), stranger.certificate(&["example.com"]));
+            let key = CertifiedKey::new(shown.key().cert.clone(), held.key().key.clone());
+            let thief = ServerConfig::builder_with_provider(provider())
+                .with_protocol_versions(&[version])
+                .unwrap()
+                .with_no_client_auth()
+                .with_cert_resolver(Arc::new(SingleCertAndKey::from(key)));
+            let error = shake(insecure.config(), "example.com", Arc::new(thief)).client_error.unwrap();
+            assert!(explain(&error, Peer::Server).contains("has not the key of the certificate"), "{error}");
+        }
+    }
+
+    #[test]
+    fn shows_its_certificate_to_a_server_that_asks() {
+        let (servers, clients) = (Authority::new("servers"), Authority::new("clients"));
+        let asking = |pair: &Pair| {
+            let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(
+                clients.authorities().store(),
+                provider(),
+            );
+            let config = ServerConfig::builder_with_provider(provider())
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_client_cert_verifier(verifier.build().unwrap())
+                .with_cert_resolver(Arc::new(SingleCertAndKey::from(pair.load().key())));
+            Arc::new(config)
+        };
+        let ours = clients.pair(&["selat.example"]);
+        let rows = [
+            (Some(ours.load()), None),
+            (None, Some("the server wants a client certificate, and we have none: set cert and key")),
+            (
+                Some(servers.certificate(&["selat.example"])),
+                Some("the server does not believe whoever signed our client certificate"),
+            ),
+        ];
+        for (certificate, complaint) in rows {
+            let verification = Verification::By(servers.authorities());
+            let client =
+                Client::new(ClientSettings { verification, certificate, server_name: None }).unwrap();
+            let both = shake(client.config(), "example.com", asking(&servers.pair(&["example.com"])));
+            assert_eq!(both.is_done(), complaint.is_none());
+            match complaint {
+                Some(complaint) => {
+                    let told = explain(&both.client_error.unwrap(), Peer::Server);
+                    assert!(told.starts_with(complaint), "{told}");
+                }
+                None => assert_eq!(both.server.peer_certificates().unwrap()[0].to_vec(), ours.leaf()),
+            }
+        }
+    }
+
+    #[test]
+    fn remembers_sessions_within_one_configuration_only() {
+        let ca = Authority::new("ca");
+        let client = client(Verification::By(ca.authorities()));
+        let mut server = plain_server(&ca.pair(&["example.com"]));
+        server.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().unwrap();
+        let server = Arc::new(server);
+        let (one, other) = (client.config(), client.config());
+        let kinds = [one.clone(), one, other]
+            .map(|config| shake(config, "example.com", server.clone()).client.handshake_kind());
+        assert_eq!(kinds, [HandshakeKind::Full, HandshakeKind::Resumed, HandshakeKind::Full].map(Some));
+    }
+
+    #[test]
+    fn offers_http_1_1() {
+        let ca = Authority::new("ca");
+        let client = client(Verification::By(ca.authorities()));
+        let mut server = plain_server(&ca.pair(&["example.com"]));
+        server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let both = shake(client.config(), "example.com", Arc::new(server.clone()));
+        assert_eq!(both.client.alpn_protocol(), Some(&b"http/1.1"[..]));
+        server.alpn_protocols = vec![b"h2".to_vec()];
+        let error = shake(client.config(), "example.com", Arc::new(server)).client_error.unwrap();
+        assert!(explain(&error, Peer::Server).contains("refuses HTTP/1.1"), "{error}");
+    }
+
+    #[test]
+    fn the_name_that_is_asked_for_is_the_urls_or_the_one_that_is_set() {
+        let plain = client(Verification::Insecure);
+        let rows = [
+            ("example.com", Some("example.com")),
+            ("Example.com.", Some("Example.com")),
+            ("xn--bcher-kva.example", Some("xn--bcher-kva.example")),
+            ("192.0.2.7", Some("192.0.2.7")),
+            ("2001:db8::7", Some("2001:db8::7")),
+            ("[2001:db8::7]", Some("2001:db8::7")),
+            ("[fe80::1%25eth0]", Some("fe80::1")),
+            ("fe80::1%eth0", Some("fe80::1")),
+            ("", None),
+            (".", None),
+            ("*.example.com", None),
+            ("bücher.example", None),
+            ("a b", None),
+            ("[example", None),
+            ("a%b", None),
+        ];
+        for (host, name) in rows {
+            let found = plain.server_name(host).ok().map(|name| name.to_str().into_owned());
+            assert_eq!(found.as_deref(), name, "{host}");
+        }
+        assert!(plain.server_name("bücher.example").unwrap_err().to_string().contains("xn--"));
+        let set = Client::new(ClientSettings {
+            server_name: Some("inner.example".into()),
+            ..ClientSettings::clone(plain.settings())
+        });
+        assert_eq!(set.unwrap().server_name("192.0.2.7").unwrap().to_str(), "inner.example");
+    }
+
+    #[test]
+    fn equal_settings_are_equal_clients_and_any_change_is_seen() {
+        let (ca, stranger) = (Authority::new("ca"), Authority::new("stranger"));
+        let (ours, renewed) = (ca.certificate(&["selat.example"]), ca.certificate(&["selat.example"]));
+        let base = || ClientSettings {
+            verification: Verification::By(ca.authorities()),
+            certificate: Some(ours.clone()),
+            server_name: Some("example.com".into()),
+        };
+        let same = Client::new(base()).unwrap();
+        assert_eq!(same, Client::new(base()).unwrap());
+        let changes = [
+            ClientSettings { verification: Verification::By(stranger.authorities()), ..base() },
+            ClientSettings { verification: Verification::Insecure, ..base() },
+            ClientSettings { certificate: Some(renewed), ..base() },
+            ClientSettings { certificate: None, ..base() },
+            ClientSettings { server_name: None, ..base() },
+        ];
+        for changed in changes {
+            assert_ne!(same, Client::new(changed).unwrap());
+        }
+    }
+}

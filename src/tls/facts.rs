@@ -124,7 +124,8 @@ pub(super) fn parse(der: &[u8]) -> Result<X509Certificate<'_>, String> {
 }
 
 /// A time in seconds since 1970, as `2026-11-24 02:10 UTC`.
-pub(super) fn date(unix: u64) -> String {
+#[must_use]
+pub fn date(unix: u64) -> String {
     let time = i64::try_from(unix).ok().and_then(|unix| ASN1Time::from_timestamp(unix).ok());
     let Some(time) = time.map(|time| time.to_datetime()) else { return "a day beyond reckoning".to_owned() };
     let (year, month, day) = (time.year(), u8::from(time.month()), time.day());
@@ -179,4 +180,108 @@ fn fit(name: &str) -> Option<String> {
 /// Times before 1970 are 0: nobody counts from there.
 fn seconds(time: ASN1Time) -> u64 {
     u64::try_from(time.timestamp()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, DnType, KeyPair, SanType};
+
+    use super::super::testing::{Authority, params};
+    use super::*;
+
+    const DAY: u64 = 24 * 60 * 60;
+
+    #[test]
+    fn worries_about_ends_and_beginnings() {
+        let (begins, ends) = (100 * DAY, 190 * DAY);
+        let expired = |since| Worry::Expired { at: ends, since: Duration::from_secs(since) };
+        let soon = |left| Worry::ExpiresSoon { at: ends, left: Duration::from_secs(left) };
+        let early = |wait| Worry::NotValidYet { from: begins, wait: Duration::from_secs(wait) };
+        let rows = [
+            (0, Some(early(100 * DAY))),
+            (begins - 1, Some(early(1))),
+            (begins, None),
+            (ends - 14 * DAY - 1, None),
+            (ends - 14 * DAY, Some(soon(14 * DAY))),
+            (ends, Some(soon(0))),
+            (ends + 1, Some(expired(1))),
+            (u64::MAX, Some(expired(u64::MAX - ends))),
+        ];
+        for (now, worry) in rows {
+            assert_eq!(Worry::about(begins, ends, now), worry, "at {now}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_of_six_days_is_no_worry_for_four() {
+        assert_eq!(Worry::about(0, 6 * DAY, 4 * DAY - 1), None);
+        assert!(matches!(Worry::about(0, 6 * DAY, 4 * DAY), Some(Worry::ExpiresSoon { .. })));
+    }
+
+    #[test]
+    fn says_when_and_what_to_do() {
+        let at = 1_795_485_600;
+        let rows = [
+            (
+                Worry::Expired { at, since: Duration::from_secs(3 * DAY + 5) },
+                "expired 3 days ago, on 2026-11-24 02:00 UTC; nobody believes it: renew it",
+            ),
+            (
+                Worry::NotValidYet { from: at, wait: Duration::from_secs(3600) },
+                "is not valid until 2026-11-24 02:00 UTC, in 1 hour; use another until then, or set the clock",
+            ),
+            (
+                Worry::ExpiresSoon { at, left: Duration::from_secs(59) },
+                "expires in 59 seconds, on 2026-11-24 02:00 UTC; renew it",
+            ),
+            (
+                Worry::Expired { at: u64::MAX, since: Duration::ZERO },
+                "expired 0 seconds ago, on a day beyond reckoning; nobody believes it: renew it",
+            ),
+        ];
+        for (worry, said) in rows {
+            assert_eq!(worry.to_string(), said);
+        }
+    }
+
+    fn named(common: Option<&str>, alternative: Vec<SanType>) -> Option<String> {
+        let mut params: CertificateParams = params(&[]);
+        if let Some(common) = common {
+            params.distinguished_name.push(DnType::CommonName, common);
+        }
+        params.subject_alt_names = alternative;
+        client_name(&Authority::new("ca").sign(&params, &KeyPair::generate().unwrap()).leaf())
+    }
+
+    #[test]
+    fn a_client_is_called_by_its_first_name() {
+        let dns = |name: &str| SanType::DnsName(name.try_into().unwrap());
+        let mail = |name: &str| SanType::Rfc822Name(name.try_into().unwrap());
+        let uri = |name: &str| SanType::URI(name.try_into().unwrap());
+        let address = SanType::IpAddress([192, 0, 2, 7].into());
+        let long = "x".repeat(257);
+        let rows = [
+            (Some("cn"), vec![dns("a.example"), mail("b@example")], Some("a.example")),
+            (Some("cn"), vec![address.clone(), mail("b@example"), dns("a.example")], Some("b@example")),
+            (None, vec![uri("spiffe://example/feed")], Some("spiffe://example/feed")),
+            (Some("Jos\u{e9}"), vec![address], Some("Jos\u{e9}")),
+            (Some("cn"), vec![dns(&long), dns("x\r\ny"), dns("")], Some("cn")),
+            (Some(" cn"), vec![], None),
+            (Some("c\nn"), vec![], None),
+            (None, vec![], None),
+        ];
+        for (common, alternative, name) in rows {
+            assert_eq!(named(common, alternative).as_deref(), name);
+        }
+    }
+
+    #[test]
+    fn what_is_no_certificate_names_nobody() {
+        let leaf = Authority::new("ca").pair(&["example.com"]).leaf();
+        assert_eq!(client_name(&leaf).as_deref(), Some("example.com"));
+        for cut in 0..leaf.len() {
+            assert_eq!(client_name(&leaf[..cut]), None);
+        }
+        assert_eq!(client_name(&[&leaf[..], &[0]].concat()), None);
+    }
 }

@@ -233,7 +233,9 @@ fn alerted(alert: AlertDescription, peer: Peer) -> String {
         AlertDescription::NoApplicationProtocol => {
             format!("{it} refuses HTTP/1.1 (ALPN), with which WebSockets begin here: let it allow http/1.1")
         }
-        AlertDescription::AccessDenied => format!("{it} believes {ours} but lets it not in: allow it there"),
+        AlertDescription::AccessDenied => {
+            format!("{it} believes {ours} and still does not let us in: allow it there")
+        }
         AlertDescription::UserCanceled => format!("{it} gave up during the handshake"),
         AlertDescription::InternalError => format!("{it} failed by a fault of its own: look into its log"),
         other => format!("{it} ended TLS with the alert {}: its log may say why", words(other)),
@@ -247,7 +249,7 @@ fn incompatible(wanting: &PeerIncompatible, peer: Peer) -> String {
     match wanting {
         versions if is_about_versions(versions) => {
             format!(
-                "{it} speaks no version of TLS that we do: it needs TLS 1.2 or 1.3, and what tls.min allows"
+                "{it} speaks no version of TLS that we do: it needs TLS 1.2 or 1.3, and not less than min_version"
             )
         }
         PeerIncompatible::NoCipherSuitesInCommon => {
@@ -271,6 +273,8 @@ fn is_about_versions(wanting: &PeerIncompatible) -> bool {
         wanting,
         PeerIncompatible::ServerDoesNotSupportTls12Or13
             | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
+            // Clients of TLS 1.1 and older have no such extension (RFC 5246 §7.4.1.4.1), and rustls asks for it first.
+            | PeerIncompatible::SignatureAlgorithmsExtensionRequired
             | PeerIncompatible::SupportedVersionsExtensionRequired
             | PeerIncompatible::Tls12NotOffered
             | PeerIncompatible::Tls12NotOfferedOrEnabled
@@ -299,9 +303,19 @@ impl Peer {
     }
 }
 
-/// As in RFC 8446 §6: `UnknownCA` is rustls's spelling of unknown_ca.
+/// As RFC 8446 §6 spells it, and every other program's log: `bad_certificate` where rustls has `BadCertificate`.
 fn words(alert: AlertDescription) -> String {
-    format!("{alert:?}")
+    if let AlertDescription::Unknown(number) = alert {
+        return number.to_string();
+    }
+    let mut spelled = String::new();
+    for letter in format!("{alert:?}").chars() {
+        if letter.is_ascii_uppercase() && spelled.ends_with(|before: char| before.is_ascii_lowercase()) {
+            spelled.push('_');
+        }
+        spelled.push(letter.to_ascii_lowercase());
+    }
+    spelled
 }
 
 /// Some of the names that a certificate is for. rustls gives them as `DnsName("example.com")`.
@@ -321,4 +335,161 @@ fn names(presented: &[String]) -> String {
 /// A text that a peer may have had a hand in, made fit to be read: short, on one line.
 fn told(text: &str) -> String {
     text.chars().take(CHARS_TOLD).flat_map(char::escape_debug).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rustls::pki_types::ServerName;
+    use rustls::{ClientConnection, ServerConnection};
+
+    use super::super::testing::{Authority, params, plain_client, plain_server, shake};
+    use super::*;
+
+    /// What our server makes of these first bytes.
+    fn heard(bytes: &[u8]) -> Error {
+        let pair = Authority::new("ca").pair(&["example.com"]);
+        let mut server = ServerConnection::new(Arc::new(plain_server(&pair))).unwrap();
+        server.read_tls(&mut &bytes[..]).unwrap();
+        server.process_new_packets().unwrap_err()
+    }
+
+    #[test]
+    fn plain_http_is_known_for_what_it_is_at_either_end() {
+        let error = heard(b"GET /chat HTTP/1.1\r\nHost: example.com\r\n\r\n");
+        assert_eq!(label(&error), "not_tls");
+        assert!(explain(&error, Peer::Client).contains("the client does not speak TLS"));
+
+        let config = plain_client(&Authority::new("ca").authorities());
+        let name = ServerName::try_from("example.com").unwrap();
+        let mut client = ClientConnection::new(Arc::new(config), name).unwrap();
+        client.read_tls(&mut &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..]).unwrap();
+        let error = client.process_new_packets().unwrap_err();
+        assert_eq!(label(&error), "not_tls");
+        assert!(explain(&error, Peer::Server).contains("use ws:// in its URL"));
+        assert_eq!(label(&heard(b"SSH-2.0-OpenSSH_9.2\r\n")), "not_tls");
+    }
+
+    #[test]
+    fn a_hello_of_tls_1_0_is_a_matter_of_versions() {
+        // RFC 2246 §7.4.1.2: version 3.1, random, no session, one cipher, no compression.
+        let mut hello = vec![1, 0, 0, 41, 3, 1];
+        hello.extend([7; 32]);
+        hello.extend([0, 0, 2, 0, 0x2f, 1, 0]);
+        let record = [&[22, 3, 1, 0, 45][..], &hello].concat();
+        let error = heard(&record);
+        assert_eq!(label(&error), "protocol_version", "{error}");
+        assert!(explain(&error, Peer::Client).contains("it needs TLS 1.2 or 1.3"));
+    }
+
+    #[test]
+    fn an_authority_that_poses_as_a_server_is_told_what_it_lacks() {
+        let ca = Authority::new("ca");
+        let mut params = params(&["example.com"]);
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let pair = ca.sign(&params, &rcgen::KeyPair::generate().unwrap());
+        let both = shake(plain_client(&ca.authorities()), "example.com", Arc::new(plain_server(&pair)));
+        let error = both.client_error.unwrap();
+        assert_eq!(label(&error), "certificate");
+        assert!(explain(&error, Peer::Server).contains("basicConstraints = CA:FALSE"), "{error}");
+    }
+
+    #[test]
+    fn a_certificate_for_another_use_is_told() {
+        let ca = Authority::new("ca");
+        let mut params = params(&["example.com"]);
+        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+        let pair = ca.sign(&params, &rcgen::KeyPair::generate().unwrap());
+        let both = shake(plain_client(&ca.authorities()), "example.com", Arc::new(plain_server(&pair)));
+        let error = both.client_error.unwrap();
+        assert_eq!(label(&error), "certificate");
+        assert!(explain(&error, Peer::Server).contains("extendedKeyUsage = serverAuth"), "{error}");
+    }
+
+    #[test]
+    fn each_alert_says_what_the_peer_wants_of_us() {
+        use AlertDescription as Alert;
+        let rows = [
+            (Alert::UnknownCA, Peer::Client, "does not believe whoever signed our certificate"),
+            (Alert::UnknownCA, Peer::Server, "does not believe whoever signed our client certificate"),
+            (Alert::CertificateRequired, Peer::Server, "set cert and key"),
+            (Alert::CertificateExpired, Peer::Client, "our certificate has expired"),
+            (Alert::CertificateRevoked, Peer::Server, "our client certificate was revoked"),
+            (Alert::BadCertificate, Peer::Client, "refuses our certificate (bad_certificate)"),
+            (Alert::CertificateUnknown, Peer::Server, "(certificate_unknown)"),
+            (Alert::ProtocolVersion, Peer::Server, "no version of TLS"),
+            (Alert::HandshakeFailure, Peer::Client, "nothing in common with us (handshake_failure)"),
+            (Alert::UnrecognisedName, Peer::Server, "set server_name"),
+            (Alert::NoApplicationProtocol, Peer::Server, "refuses HTTP/1.1"),
+            (Alert::AccessDenied, Peer::Server, "does not let us in"),
+            (Alert::UserCanceled, Peer::Client, "gave up"),
+            (Alert::InternalError, Peer::Server, "a fault of its own"),
+            (Alert::BadRecordMac, Peer::Client, "the alert bad_record_mac"),
+            (Alert::Unknown(200), Peer::Client, "the alert 200"),
+        ];
+        for (alert, peer, part) in rows {
+            let error = Error::AlertReceived(alert);
+            let told = explain(&error, peer);
+            assert!(told.starts_with(peer.name()) && told.contains(part), "{told}");
+            assert_eq!(label(&error), "alert");
+        }
+    }
+
+    #[test]
+    fn nothing_in_common_says_what_is_wanting() {
+        let rows = [
+            (PeerIncompatible::Tls12NotOfferedOrEnabled, "protocol_version", "TLS 1.2 or 1.3"),
+            (PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig, "protocol_version", "TLS 1.2 or 1.3"),
+            (PeerIncompatible::NoCipherSuitesInCommon, "cipher", "no cipher in common"),
+            (PeerIncompatible::NoKxGroupsInCommon, "cipher", "no curve in common"),
+            (PeerIncompatible::NoSignatureSchemesInCommon, "cipher", "ECDSA or RSA"),
+            (PeerIncompatible::NullCompressionRequired, "cipher", "NullCompressionRequired"),
+        ];
+        for (wanting, word, part) in rows {
+            let error = Error::PeerIncompatible(wanting);
+            assert_eq!(label(&error), word);
+            assert!(explain(&error, Peer::Client).contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn every_label_is_in_the_list_and_only_once() {
+        let certificate = |wrong| Error::InvalidCertificate(wrong);
+        let errors = [
+            Error::AlertReceived(AlertDescription::UnknownCA),
+            Error::NoApplicationProtocol,
+            certificate(CertificateError::BadEncoding),
+            Error::PeerIncompatible(PeerIncompatible::NoCipherSuitesInCommon),
+            certificate(CertificateError::Expired),
+            Error::DecryptError,
+            certificate(CertificateError::NotValidForName),
+            Error::NoCertificatesPresented,
+            Error::InvalidMessage(InvalidMessage::InvalidContentType),
+            certificate(CertificateError::NotValidYet),
+            Error::FailedToGetRandomBytes,
+            Error::General(NOTHING_TO_SHOW.into()),
+            Error::PeerIncompatible(PeerIncompatible::Tls12NotOffered),
+            certificate(CertificateError::Revoked),
+            certificate(CertificateError::UnknownIssuer),
+        ];
+        assert_eq!(errors.each_ref().map(label), LABELS);
+        for error in &errors {
+            for peer in [Peer::Client, Peer::Server] {
+                assert!(!explain(error, peer).contains('\n'));
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_peer_put_into_its_certificate_is_told_in_short() {
+        let presented = (0..1000).map(|n| format!("DnsName(\"{n}\n{}\")", "x".repeat(1000))).collect();
+        let expected = ServerName::try_from("example.com").unwrap();
+        let error =
+            Error::InvalidCertificate(CertificateError::NotValidForNameContext { expected, presented });
+        let told = explain(&error, Peer::Server);
+        assert!(told.contains("and 995 more") && told.contains("0\\nxxx"), "{told}");
+        assert!(told.len() < 700 && !told.contains('\n'), "{}", told.len());
+        assert!(explain(&Error::General("x\n".repeat(1000)), Peer::Client).len() < 200);
+    }
 }

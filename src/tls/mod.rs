@@ -1,7 +1,8 @@
 //! Who we are and whom we believe, in TLS: certificates, authorities, and what [`rustls`] is told of them.
 //!
-//! Pure: PEM texts and times come in, configurations for rustls go out. Reads no file and no clock; chance is
-//! rustls's own. The bytes of a connection are `runtime::tls`'s. RFC 8446, RFC 5246, RFC 6066 §3, RFC 7301.
+//! Pure: PEM texts and times come in, configurations for rustls go out. Reads no file and no clock; the chance and the
+//! clock of handshakes are rustls's own. The bytes of a connection are `runtime::tls`'s. RFC 8446, RFC 5246,
+//! RFC 6066 §3, RFC 7301.
 
 mod authorities;
 mod by_name;
@@ -20,16 +21,15 @@ use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
-pub use rustls::pki_types::CertificateDer;
-pub use rustls::{ClientConfig, ServerConfig};
-
 pub use authorities::Authorities;
 pub use certificate::{Certificate, InvalidCertificate};
 pub use challenges::{ACME_TLS, Challenges};
 pub use client::{Client, ClientSettings, InvalidServerName, Verification};
-pub use facts::{Worry, client_name};
+pub use facts::{Worry, client_name, date};
 pub use fault::{LABELS, Peer, explain, label};
 pub use pace::Pace;
+pub use rustls::pki_types::CertificateDer;
+pub use rustls::{ClientConfig, ServerConfig};
 pub use server::{ClientAuth, ClientCertificates, Server, ServerSettings, Version};
 
 /// The one protocol that is spoken inside TLS (RFC 7301 §6): WebSockets begin as HTTP/1.1 here, never as HTTP/2.

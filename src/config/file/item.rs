@@ -204,9 +204,10 @@ impl<'a> Item<'a> {
     }
 
     /// Notes what is odd about the file that it names.
-    pub(super) fn odd_file(&self, what: impl Display) {
+    pub(super) fn odd_file<T>(&self, what: impl Display) -> Option<T> {
         let what = format!("{}: {what}", self.as_written());
         self.reading.warning(self.at, placed(&self.key, self.table, &what));
+        None
     }
 
     /// Notes that it is not of its kind at all.

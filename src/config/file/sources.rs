@@ -5,7 +5,6 @@
 
 use std::io;
 use std::path::Path;
-use std::time::Duration;
 
 use crate::tls::CertificateDer;
 
@@ -20,8 +19,8 @@ pub trait Sources {
     /// Whatever keeps it from being read.
     fn file(&self, path: &Path) -> io::Result<String>;
 
-    /// The time since 1970: certificates have a beginning and an end.
-    fn unix_now(&self) -> Duration;
+    /// Seconds since 1970: certificates have a beginning and an end.
+    fn unix_now(&self) -> u64;
 
     /// The authorities that this machine believes. Asked for once a file at most, and only if it has to be.
     ///
@@ -97,8 +96,8 @@ mod tests {
             Err(io::ErrorKind::NotFound.into())
         }
 
-        fn unix_now(&self) -> Duration {
-            Duration::ZERO
+        fn unix_now(&self) -> u64 {
+            0
         }
 
         fn system_roots(&self) -> io::Result<Vec<CertificateDer<'static>>> {

@@ -8,7 +8,7 @@ use super::super::mistake::did_you_mean;
 use super::super::table::{Named, Table};
 use super::tls;
 use crate::balance::{HashBy, Policy, Queue};
-use crate::config::{Backend, BackendUrl, Config, Pool, Target, Transport};
+use crate::config::{Backend, BackendUrl, Config, Pool, Target};
 use crate::health::{Exchange, Outlier, Percent, Probe, Settings};
 use crate::protocol::proxy_protocol::Version;
 
@@ -47,7 +47,7 @@ pub(super) fn pool(named: &Named<'_>) -> Option<Pool> {
     let resolve_every = table.get("resolve_every", |item| item.duration());
     let send_proxy = table.get("send_proxy", |item| item.word(&PROXY_VERSIONS));
     let backends = table.find("backends", backends);
-    let tls = tls::client(table, backends.as_deref().is_some_and(any_wants_tls));
+    let tls = tls::client(table, backends.as_deref().unwrap_or_default());
     Some(Pool {
         name: name.clone(),
         policy,
@@ -93,10 +93,6 @@ fn backends(item: &Item<'_>) -> Option<Vec<Backend>> {
         return item.wrong("there is no backend; write backends = [\"ws://10.0.0.1:9001\"]");
     }
     Some(backends)
-}
-
-fn any_wants_tls(backends: &[Backend]) -> bool {
-    backends.iter().any(|backend| backend.url.transport == Transport::Tls)
 }
 
 fn backend(table: &Table<'_>) -> Option<Backend> {

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use super::super::item::Item;
 use super::super::table::Table;
-use crate::config::{Acme, parse_rate};
+use crate::config::{Acme, Backend, Transport, parse_rate};
 use crate::tls::{
     Authorities, Certificate, Client, ClientAuth, ClientCertificates, ClientSettings, InvalidCertificate,
     Server, ServerSettings, Verification, Version,
@@ -60,18 +60,31 @@ fn from_files(table: &Table<'_>) -> Option<Vec<Certificate>> {
 fn certificate(table: &Table<'_>) -> Option<Certificate> {
     let (chain, key) =
         (table.must("cert", |item| item.contents()), table.must("key", |item| item.contents()));
-    match Certificate::from_pem(&chain?, &key?) {
+    let (chain, key) = (chain?, key?);
+    match Certificate::from_pem(&chain, &key) {
         Ok(certificate) => {
-            table.find("cert", |item| Some(worry(item, &certificate)));
+            if let Some(worry) = certificate.worry(table.reading.sources.unix_now()) {
+                table.find::<()>("cert", |item| item.odd_file(worry));
+            }
             Some(certificate)
         }
-        Err(error @ InvalidCertificate::NoKey) => table.find("key", |item| item.wrong_file(&error)),
-        Err(error) => table.find("cert", |item| item.wrong_file(&error)),
+        Err(error) => table.find(to_blame(&chain, &error), |item| item.wrong_file(&error)),
     }
 }
 
-/// Notes what will soon be wrong with a certificate, or is already.
-fn worry(_item: &Item<'_>, _certificate: &Certificate) {}
+/// Whose file has to be another one. What is wrong with a chain alone is found before its key is looked at.
+fn to_blame(chain: &str, error: &InvalidCertificate) -> &'static str {
+    let is_found_last = matches!(
+        error,
+        InvalidCertificate::WrongKey
+            | InvalidCertificate::LeafNotFirst { .. }
+            | InvalidCertificate::ChainOrder { .. }
+            | InvalidCertificate::LongChain { .. }
+            | InvalidCertificate::Unreadable { .. }
+    );
+    let is_fit_alone = Certificate::from_pem(chain, "") == Err(InvalidCertificate::NoKey);
+    if is_fit_alone && !is_found_last { "key" } else { "cert" }
+}
 
 /// Which clients are let in.
 #[expect(clippy::option_option, reason = "the outer one is: a mistake was noted")]
@@ -105,7 +118,7 @@ fn handshakes(text: &str) -> Result<Option<NonZeroU32>, String> {
 
 /// How a pool speaks TLS, from its table `tls`, with those of its backends that want it; nothing if none does.
 #[expect(clippy::option_option, reason = "the outer one is: a mistake was noted")]
-pub(super) fn client(pool: &Table<'_>, is_wanted: bool) -> Option<Option<Client>> {
+pub(super) fn client(pool: &Table<'_>, backends: &[Backend]) -> Option<Option<Client>> {
     let table = &pool.table("tls");
     let certificate = (table.has("cert") || table.has("key")).then(|| certificate(table));
     let server_name = table.find("server_name", |item| item.text());
@@ -114,7 +127,8 @@ pub(super) fn client(pool: &Table<'_>, is_wanted: bool) -> Option<Option<Client>
     if is_insecure && table.has("ca") {
         return table.wrong_key("ca", "insecure = true believes everybody; remove one of the two");
     }
-    if !is_wanted {
+    let mut hosts = backends.iter().map(|backend| &backend.url).filter(|url| url.transport == Transport::Tls);
+    if hosts.clone().next().is_none() {
         if pool.has("tls") {
             table.odd("no backend of this pool is asked for TLS; write wss:// in their URLs, or remove it");
         }
@@ -143,6 +157,11 @@ pub(super) fn client(pool: &Table<'_>, is_wanted: bool) -> Option<Option<Client>
         Some(certificate) => Some(certificate?),
         None => None,
     };
-    Client::new(ClientSettings { verification, certificate, server_name })
-        .map_or_else(|error| table.wrong(error), |client| Some(Some(client)))
+    let client = Client::new(ClientSettings { verification, certificate, server_name });
+    let client = client.map_or_else(|error| table.wrong(error), Some)?;
+    match hosts.find_map(|url| client.server_name(&url.host).err()) {
+        None => Some(Some(client)),
+        Some(error) if table.has("server_name") => table.wrong_key("server_name", error),
+        Some(error) => pool.wrong_key("backends", format!("{error}; or the right one as tls.server_name")),
+    }
 }

@@ -38,7 +38,7 @@ impl Sources for World {
         text.map(|text| (*text).to_owned()).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    fn unix_now(&self) -> Duration {
+    fn unix_now(&self) -> u64 {
         pem::NOW
     }
 

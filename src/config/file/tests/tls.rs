@@ -121,9 +121,17 @@ fn only_the_paths_of_keys_are_ever_shown() {
     assert!(foreign.contains("key in [listen.public.tls]: ${TLS}/nowhere: cannot be read"), "{foreign}");
 }
 
+/// That each of these tables `tls` of a listener is told of.
+fn tells(rows: &[(&str, &str)]) {
+    for (lines, part) in rows {
+        let told = told(&listen(lines));
+        assert!(told.contains(part), "{lines}\n{told}\n{part}");
+    }
+}
+
 #[test]
-fn what_is_wrong_with_a_listener_is_told() {
-    let rows = [
+fn what_is_wrong_with_a_certificate_is_told() {
+    tells(&[
         ("", "3: [listen.public.tls]: there is no certificate; write cert = \"/path\" and key = \"/path\""),
         ("cert = \"/tls/a.pem\"", "3: [listen.public.tls]: key is missing; write key = \"/path\""),
         ("key = \"/tls/a.key\"", "3: [listen.public.tls]: cert is missing"),
@@ -137,15 +145,23 @@ fn what_is_wrong_with_a_listener_is_told() {
         ),
         (
             "cert = \"/tls/a.key\"\nkey = \"/tls/a.key\"",
-            "4: cert in [listen.public.tls]: /tls/a.key: there is no certificate in it",
+            "4: cert in [listen.public.tls]: /tls/a.key: there is a private key in it and no certificate",
         ),
         (
             "cert = \"/tls/a.pem\"\nkey = \"/tls/a.pem\"",
-            "5: key in [listen.public.tls]: /tls/a.pem: there is no private key in it",
+            "5: key in [listen.public.tls]: /tls/a.pem: there is a certificate in it and no private key",
         ),
         (
             "cert = \"a.pem\"\nkey = \"/tls/a.key\"",
             "4: cert in [listen.public.tls]: \"a.pem\" does not begin with /",
+        ),
+        (
+            "cert = \"/tls/a.pem.cut\"\nkey = \"/tls/a.key\"",
+            "4: cert in [listen.public.tls]: /tls/a.pem.cut: it is damaged: ",
+        ),
+        (
+            "cert = \"/tls/a.pem\"\nkey = \"/tls/a.key.cut\"",
+            "5: key in [listen.public.tls]: /tls/a.key.cut: it is damaged: ",
         ),
         ("certs = []", "4: certs in [listen.public.tls]: there is no certificate"),
         (
@@ -160,13 +176,19 @@ fn what_is_wrong_with_a_listener_is_told() {
             "cert = \"/tls/a.pem\"\nkey = \"/tls/a.key\"\ncerts = []",
             "6: certs in [listen.public.tls]: there is a cert or key too",
         ),
+    ]);
+}
+
+#[test]
+fn what_is_wrong_with_a_listener_is_told() {
+    tells(&[
         (
             "cert = \"/tls/a.pem\"\nkey = \"/tls/a.key\"\nclient_auth = \"required\"",
             "6: client_auth in [listen.public.tls]: there is no client_ca",
         ),
         (
             "cert = \"/tls/a.pem\"\nkey = \"/tls/a.key\"\nclient_ca = \"/tls/a.key\"",
-            "6: client_ca in [listen.public.tls]: /tls/a.key: there is no certificate in it",
+            "6: client_ca in [listen.public.tls]: /tls/a.key: there is a private key in it and no certificate",
         ),
         (
             "cert = \"/tls/a.pem\"\nkey = \"/tls/a.key\"\nmin_version = \"1.1\"",
@@ -181,11 +203,7 @@ fn what_is_wrong_with_a_listener_is_told() {
             "6: handshakes in [listen.public.tls]: 4294967295/s is the most; write off for no limit",
         ),
         ("certificate = \"/tls/a.pem\"", "4: unknown key \"certificate\" in [listen.public.tls]"),
-    ];
-    for (lines, part) in rows {
-        let told = told(&listen(lines));
-        assert!(told.contains(part), "{lines}\n{told}\n{part}");
-    }
+    ]);
     let at_the_listener =
         told("[listen.public]\naddr = \":1\"\ncert = \"/tls/a.pem\"\n[route.a]\nrespond = \"echo\"\n");
     assert!(at_the_listener.contains("; did you mean \"tls.cert\"?"), "{at_the_listener}");
@@ -197,10 +215,17 @@ fn what_is_wrong_with_a_pool_is_told() {
         ("tls.cert = \"/tls/a.pem\"", "3: [pool.chat.tls]: key is missing; write key = \"/path\""),
         ("tls.key = \"/tls/a.key\"", "3: [pool.chat.tls]: cert is missing; write cert = \"/path\""),
         ("tls.ca = \"/tls/nowhere\"", "3: ca in [pool.chat.tls]: /tls/nowhere: cannot be read: "),
-        ("tls.ca = \"/tls/a.key\"", "3: ca in [pool.chat.tls]: /tls/a.key: there is no certificate in it"),
+        (
+            "tls.ca = \"/tls/a.key\"",
+            "3: ca in [pool.chat.tls]: /tls/a.key: there is a private key in it and no certificate",
+        ),
         (
             "tls = { ca = \"/tls/ca.pem\", insecure = true }",
             "3: ca in [pool.chat.tls]: insecure = true believes everybody",
+        ),
+        (
+            "tls.cert = \"/tls/a.pem\"\ntls.key = \"/tls/b.key\"",
+            "3: cert in [pool.chat.tls]: /tls/a.pem: the key does not belong",
         ),
         ("tls = true", "3: tls in [pool.chat]: true is not a table"),
         (
@@ -213,6 +238,52 @@ fn what_is_wrong_with_a_pool_is_told() {
             let told = told(&pool(&format!("backends = [\"{url}\"]\n{line}")));
             assert!(told.contains(part), "{line}\n{told}\n{part}");
         }
+    }
+}
+
+#[test]
+fn a_name_that_no_certificate_can_be_for_is_told() {
+    let rows = [
+        (
+            "backends = [\"wss://x\"]\ntls.server_name = \"a b\"",
+            "3: server_name in [pool.chat.tls]: \"a b\" is no name that a certificate can be for",
+        ),
+        (
+            "backends = [\"ws://-x-\", \"wss://a..b\"]",
+            "2: backends in [pool.chat]: \"a..b\" is no name that a certificate can be for",
+        ),
+    ];
+    for (lines, part) in rows {
+        let told = told(&pool(lines));
+        assert!(told.contains(part), "{lines}\n{told}\n{part}");
+    }
+    let named = pool("backends = [\"wss://a..b\"]\ntls.server_name = \"a.b\"");
+    assert!(client(&named).unwrap().server_name("a..b").is_ok());
+}
+
+#[test]
+fn a_certificate_that_is_not_valid_now_is_warned_of_and_used() {
+    let rows = [
+        ("a", ""),
+        ("b", ""),
+        ("soon", "expires in 13 days, on 2030-06-14 00:00 UTC; renew it"),
+        ("over", "expired 1 day ago, on 2030-05-31 00:00 UTC; nobody believes it: renew it"),
+        (
+            "ahead",
+            "is not valid until 2030-06-02 00:00 UTC, in 1 day; use another until then, or set the clock",
+        ),
+    ];
+    for (name, worry) in rows {
+        let pair = format!("cert = \"/tls/{name}.pem\"\nkey = \"/tls/{name}.key\"");
+        let whole = |place: &str| match worry {
+            "" => String::new(),
+            worry => format!("selat.toml:{place}: /tls/{name}.pem: {worry}\n"),
+        };
+        let listener = parsed(&listen(&pair));
+        assert_eq!(lines(&listener.warnings), whole("4: cert in [listen.public.tls]"));
+        assert!(listener.config.listeners[0].tls.is_some());
+        let pool = parsed(&pool(&format!("backends = [\"wss://x\"]\n[pool.chat.tls]\n{pair}")));
+        assert_eq!(lines(&pool.warnings), whole("4: cert in [pool.chat.tls]"));
     }
 }
 
