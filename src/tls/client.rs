@@ -195,7 +195,7 @@ mod tests {
         assert!(both.is_done(), "{:?}", both.client_error);
         assert!(dial(&client, "192.0.2.7", &ca.pair(&["192.0.2.7"])).is_done());
         let rows = [
-            (stranger.pair(&["example.com"]), "unknown_ca", "signed by nobody in ca: set ca"),
+            (stranger.pair(&["example.com"]), "unknown_ca", "signed by nobody whom we believe: set ca to"),
             (
                 ca.pair(&["a.example", "192.0.2.7"]),
                 "name",

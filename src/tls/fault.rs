@@ -1,17 +1,16 @@
-//! What went wrong in TLS, for people: whose fault it is and what to do; and in a word, for metrics.
+//! What went wrong in TLS, for people: whose fault it is and what to do.
 
 use std::time::Duration;
 
-use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible};
+use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible};
 
 use super::facts::{date, span};
+use super::label::{is_about_versions, is_about_what_we_show, is_not_tls};
 
 /// Names of a certificate that a sentence tells; there may be thousands.
 const NAMES_TOLD: usize = 5;
 /// Characters of a peer's text that a sentence tells.
 const CHARS_TOLD: usize = 80;
-/// What rustls says when there is no certificate to show.
-const NOTHING_TO_SHOW: &str = "no server certificate chain resolved";
 
 /// Who is at the other end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,61 +19,6 @@ pub enum Peer {
     Client,
     /// We have dialled it.
     Server,
-}
-
-/// Every [`label`] that there is.
-pub const LABELS: [&str; 15] = [
-    "alert",
-    "alpn",
-    "certificate",
-    "cipher",
-    "expired",
-    "misbehaved",
-    "name",
-    "no_certificate",
-    "not_tls",
-    "not_valid_yet",
-    "other",
-    "our_certificate",
-    "protocol_version",
-    "revoked",
-    "unknown_ca",
-];
-
-/// What went wrong, in a word out of [`LABELS`]. `alert` is the peer's complaint about us; of the others, all but
-/// `our_certificate` and `other` are our complaint about the peer.
-#[must_use]
-#[expect(clippy::wildcard_enum_match_arm, reason = "the enum is another crate's, and open")]
-pub fn label(error: &Error) -> &'static str {
-    match error {
-        Error::AlertReceived(_) => "alert",
-        Error::InvalidCertificate(wrong) => certificate_label(wrong),
-        Error::NoCertificatesPresented => "no_certificate",
-        Error::PeerIncompatible(wanting) if is_about_versions(wanting) => "protocol_version",
-        Error::PeerIncompatible(_) => "cipher",
-        Error::NoApplicationProtocol => "alpn",
-        Error::InvalidMessage(wrong) if is_not_tls(*wrong) => "not_tls",
-        Error::General(what) if what == NOTHING_TO_SHOW => "our_certificate",
-        Error::InvalidMessage(_)
-        | Error::InappropriateMessage { .. }
-        | Error::InappropriateHandshakeMessage { .. }
-        | Error::PeerMisbehaved(_)
-        | Error::PeerSentOversizedRecord
-        | Error::DecryptError => "misbehaved",
-        _ => "other",
-    }
-}
-
-#[expect(clippy::wildcard_enum_match_arm, reason = "the enum is another crate's, and open")]
-fn certificate_label(wrong: &CertificateError) -> &'static str {
-    match wrong {
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "expired",
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => "not_valid_yet",
-        CertificateError::UnknownIssuer => "unknown_ca",
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => "name",
-        CertificateError::Revoked => "revoked",
-        _ => "certificate",
-    }
 }
 
 /// What went wrong, in a sentence: whose fault it is and what to do.
@@ -109,7 +53,7 @@ pub fn explain(error: &Error, peer: Peer) -> String {
                     .to_owned()
             }
         },
-        Error::General(what) if what == NOTHING_TO_SHOW => {
+        Error::General(what) if is_about_what_we_show(what) => {
             "there is no certificate of ours for this client, so it was \
             turned away: set cert and key, or wait until automatic ones are there"
                 .to_owned()
@@ -149,8 +93,8 @@ fn distrusted(wrong: &CertificateError, peer: Peer) -> String {
             format!("the certificate of {it} is not valid yet: wait, or set the clock of this machine")
         }
         CertificateError::UnknownIssuer => format!(
-            "the certificate of {it} is signed by nobody in {ca}: set {ca} to the authority that has signed it, and \
-             let {it} send the whole chain"
+            "the certificate of {it} is signed by nobody whom we believe: set {ca} to the authority that has signed \
+             it, and let {it} send the whole chain"
         ),
         CertificateError::NotValidForNameContext { expected, presented } => format!(
             "the certificate of {it} is not for {} but for {}: dial it by such a name, or set server_name",
@@ -268,24 +212,6 @@ fn incompatible(wanting: &PeerIncompatible, peer: Peer) -> String {
     }
 }
 
-fn is_about_versions(wanting: &PeerIncompatible) -> bool {
-    matches!(
-        wanting,
-        PeerIncompatible::ServerDoesNotSupportTls12Or13
-            | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
-            // Clients of TLS 1.1 and older have no such extension (RFC 5246 §7.4.1.4.1), and rustls asks for it first.
-            | PeerIncompatible::SignatureAlgorithmsExtensionRequired
-            | PeerIncompatible::SupportedVersionsExtensionRequired
-            | PeerIncompatible::Tls12NotOffered
-            | PeerIncompatible::Tls12NotOfferedOrEnabled
-    )
-}
-
-/// The very first bytes of a record are wrong: its type, or its version.
-fn is_not_tls(wrong: InvalidMessage) -> bool {
-    matches!(wrong, InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion)
-}
-
 impl Peer {
     fn name(self) -> &'static str {
         match self {
@@ -344,6 +270,7 @@ mod tests {
     use rustls::pki_types::ServerName;
     use rustls::{ClientConnection, ServerConnection};
 
+    use super::super::label;
     use super::super::testing::{Authority, params, plain_client, plain_server, shake};
     use super::*;
 
@@ -450,34 +377,6 @@ mod tests {
             let error = Error::PeerIncompatible(wanting);
             assert_eq!(label(&error), word);
             assert!(explain(&error, Peer::Client).contains(part), "{error}");
-        }
-    }
-
-    #[test]
-    fn every_label_is_in_the_list_and_only_once() {
-        let certificate = |wrong| Error::InvalidCertificate(wrong);
-        let errors = [
-            Error::AlertReceived(AlertDescription::UnknownCA),
-            Error::NoApplicationProtocol,
-            certificate(CertificateError::BadEncoding),
-            Error::PeerIncompatible(PeerIncompatible::NoCipherSuitesInCommon),
-            certificate(CertificateError::Expired),
-            Error::DecryptError,
-            certificate(CertificateError::NotValidForName),
-            Error::NoCertificatesPresented,
-            Error::InvalidMessage(InvalidMessage::InvalidContentType),
-            certificate(CertificateError::NotValidYet),
-            Error::FailedToGetRandomBytes,
-            Error::General(NOTHING_TO_SHOW.into()),
-            Error::PeerIncompatible(PeerIncompatible::Tls12NotOffered),
-            certificate(CertificateError::Revoked),
-            certificate(CertificateError::UnknownIssuer),
-        ];
-        assert_eq!(errors.each_ref().map(label), LABELS);
-        for error in &errors {
-            for peer in [Peer::Client, Peer::Server] {
-                assert!(!explain(error, peer).contains('\n'));
-            }
         }
     }
 

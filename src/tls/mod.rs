@@ -1,8 +1,8 @@
 //! Who we are and whom we believe, in TLS: certificates, authorities, and what [`rustls`] is told of them.
 //!
-//! Pure: PEM texts and times come in, configurations for rustls go out. Reads no file and no clock; the chance and the
-//! clock of handshakes are rustls's own. The bytes of a connection are `runtime::tls`'s. RFC 8446, RFC 5246,
-//! RFC 6066 §3, RFC 7301.
+//! Pure: PEM texts and times come in, configurations for rustls go out. Reads no file and no clock; randomness and
+//! the clock of handshakes are rustls's own. The bytes of a connection are `runtime::tls`'s. RFC 8446, RFC 5246,
+//! RFC 6066 §3, RFC 7301, RFC 8737.
 
 mod authorities;
 mod by_name;
@@ -11,6 +11,7 @@ mod challenges;
 mod client;
 mod facts;
 mod fault;
+mod label;
 mod pace;
 mod pem;
 mod server;
@@ -26,7 +27,8 @@ pub use certificate::{Certificate, InvalidCertificate};
 pub use challenges::{ACME_TLS, Challenges};
 pub use client::{Client, ClientSettings, InvalidServerName, Verification};
 pub use facts::{Worry, client_name, date};
-pub use fault::{LABELS, Peer, explain, label};
+pub use fault::{Peer, explain};
+pub use label::{LABELS, label};
 pub use pace::Pace;
 pub use rustls::pki_types::CertificateDer;
 pub use rustls::{ClientConfig, ServerConfig};

@@ -41,7 +41,7 @@ pub(super) fn key(text: &str, bytes_max: usize) -> Result<PrivateKeyDer<'static>
 fn instead_of_key(text: &str) -> InvalidCertificate {
     let mut labels = labels(text);
     match labels.find(|label| label.ends_with("PRIVATE KEY")) {
-        Some(kind) => InvalidCertificate::KeyKind(kind.to_owned()),
+        Some(kind) => InvalidCertificate::KeyKind(kind.chars().take(40).collect()),
         None if text.contains("-----BEGIN CERTIFICATE-----") => InvalidCertificate::CertificateInstead,
         None => InvalidCertificate::NoKey,
     }

@@ -116,8 +116,16 @@ impl Machine {
         }
     }
 
+    /// Has rustls say what it still has to, so that there can be nothing in the way of bytes of ours.
+    ///
+    /// # Errors
+    /// The connection has failed.
+    pub(super) fn settle(&mut self) -> Result<(), Error> {
+        self.take(&mut [], &mut Plain::none()).map(drop)
+    }
+
     /// Encrypts `bytes` into `room`, with room for [`OVERHEAD_MAX`] with every [`PAYLOAD_MAX`]; how much that became.
-    /// Only with nothing outgoing, for records have their order.
+    /// Only when [settled](Self::settle) and with nothing outgoing, for records have their order.
     ///
     /// # Errors
     /// The connection is not in a state for that.
@@ -128,6 +136,9 @@ impl Machine {
     /// Says that nothing more will come from us (RFC 8446 §6.1). A connection that has no keys yet ends without.
     pub(super) fn close(&mut self) {
         let mut room = [0; OVERHEAD_MAX];
+        if self.settle().is_err() {
+            return;
+        }
         if let Ok(len) = self.say(Word::CloseNotify, &mut room) {
             self.outgoing.extend_from_slice(room.get(..len).unwrap_or_default());
         }

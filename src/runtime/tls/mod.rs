@@ -5,6 +5,8 @@
 //! socket did not take stay with the connection, until they are gone.
 
 mod machine;
+#[cfg(test)]
+mod tests;
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -271,8 +273,8 @@ impl Session {
             // As much as the reader has room for, or else one record.
             let kept = self.incoming.len();
             let most = kept.max(buffer.len()).max(PAYLOAD_MAX) + OVERHEAD_MAX;
-            let room = workspace.get_mut(kept..).unwrap_or_default();
-            let room = room.get_mut(..most.saturating_sub(kept)).unwrap_or_default();
+            let most = most.min(workspace.len());
+            let room = workspace.get_mut(kept..most).unwrap_or_default();
             let read = if self.has_ended || room.is_empty() { None } else { socket.try_read(room)? };
             self.has_ended |= read == Some(0);
             let mut plain = Plain::new(buffer);
@@ -331,6 +333,7 @@ impl Session {
     /// Encrypts and sends as much of `bytes` as the socket takes.
     fn write(&mut self, socket: &Socket, workspace: &mut [u8], bytes: &[u8]) -> io::Result<usize> {
         let mut written = 0;
+        self.machine.settle().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         while self.flush(socket)? {
             written += std::mem::take(&mut self.owed).min(bytes.len() - written);
             let rest = bytes.get(written..).unwrap_or_default();
