@@ -19,7 +19,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("session", &["protocol", "telemetry"]),
     ("telemetry", &[]),
     ("tls", &[]),
-    ("wires", &["balance", "config", "guard", "health", "routing", "session", "telemetry"]),
+    ("wires", &["balance", "config", "guard", "health", "routing", "session", "telemetry", "tls"]),
     ("runtime", &["config", "tls", "wires"]),
     (
         "shard",
@@ -99,6 +99,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("ratatui::", &["ops"]),
     ("rustls::", &["tls", "runtime", "control", "demo"]),
     ("x509_parser::", &["tls"]),
+    ("instant_acme::", &["control"]),
     ("httparse::", &["protocol"]),
     ("sha1::", &["protocol"]),
     ("jsonwebtoken::", &["guard"]),

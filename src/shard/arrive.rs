@@ -133,8 +133,10 @@ async fn shake_hands(
         // That it elapses is the point.
         let _ = shard.driver.until(turn, pending::<()>()).await;
     }
-    let handshake = Tls::accept(socket, early, secure.server.config(), shard.workspace.clone());
+    let handshake = Tls::accept(socket, early, shard.server_config(&secure.server), shard.workspace.clone());
     match shard.driver.until(at, handshake).await {
+        // RFC 8737 §3: the handshake was the proof; the connection is closed.
+        Ok(Ok(tls)) if tls.is_for(tls::ACME_TLS) => Err(Unwelcome::Gone),
         Ok(Ok(tls)) => {
             shard.count_handshake(&tls, |tls| &mut tls.clients);
             visitor.handle_secured(tls.peer_certificate().and_then(|leaf| tls::client_name(&leaf)));

@@ -135,6 +135,16 @@ impl Authority {
     }
 }
 
+/// A client that believes the authority of this certificate (PEM) alone.
+pub(crate) fn client_that_believes(root: &str) -> ClientConfig {
+    let mut authorities = RootCertStore::empty();
+    let root = CertificateDer::from_pem_slice(root.as_bytes()).expect("it is PEM");
+    authorities.add(root).expect("it is an authority");
+    let builder = ClientConfig::builder_with_provider(provider());
+    let builder = builder.with_protocol_versions(rustls::ALL_VERSIONS).expect("rustls has them");
+    builder.with_root_certificates(authorities).with_no_client_auth()
+}
+
 /// A certificate and its key, in PEM; also as files, there for as long as this.
 pub(crate) struct Certificate {
     pub(crate) chain: String,

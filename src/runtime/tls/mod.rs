@@ -181,6 +181,12 @@ impl Tls {
         self.session.borrow().machine.state().handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
+    /// Whether this is the protocol that was agreed on (RFC 7301).
+    #[must_use]
+    pub fn is_for(&self, protocol: &[u8]) -> bool {
+        self.session.borrow().machine.state().alpn_protocol() == Some(protocol)
+    }
+
     /// The peer's own certificate, in DER, if it has shown one.
     #[must_use]
     pub fn peer_certificate(&self) -> Option<Vec<u8>> {
