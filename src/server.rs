@@ -13,6 +13,7 @@ use tracing::{info, warn};
 
 use crate::balance::{ShardId, Snapshot};
 use crate::config::{self, Config, ListenAddress, Placement};
+use crate::control::acme::{self, InvalidState};
 use crate::control::admin::{Admin, InvalidToken, Token};
 use crate::control::{self, Addresses, Outcome, Owner, Registry, Unresolved};
 use crate::routing::ListenId;
@@ -48,6 +49,9 @@ pub enum StartError {
     /// The admin interface's token is none.
     #[error("[admin] token: {0}")]
     Token(#[from] InvalidToken),
+    /// Certificates that are issued could not be kept.
+    #[error("[listen] acme: {0}")]
+    State(#[from] InvalidState),
     /// A backend's name leads nowhere.
     #[error(transparent)]
     Unresolved(#[from] Unresolved),
@@ -88,6 +92,7 @@ pub fn run(config: Config, owner: Owner) -> Result<Outcome, StartError> {
 pub fn start(config: Config, owner: Owner) -> Result<Running, StartError> {
     let host = Host::check(&config)?;
     host.warnings.iter().for_each(|warning| warn!("{warning}"));
+    acme::check_state(&config)?;
     let mut registry = Registry::new(host.cores.len());
     // The first configuration takes nothing away.
     let _ = registry.apply(&config, &resolve_all(&config)?, control::now());

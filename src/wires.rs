@@ -1,5 +1,6 @@
 //! Every message that crosses threads. Nothing else does.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use crate::health::Outcome;
 use crate::routing::ListenId;
 use crate::session::Cause;
 use crate::telemetry::{BackendCounters, Counters, Refused, Traffic};
+use crate::tls;
 
 /// From the control plane to one shard; [`ToShard::Connection`] also from another shard.
 #[derive(Debug)]
@@ -29,12 +31,23 @@ pub enum ToShard {
     Connection(Arrival),
     /// The answer to an [`Ask`].
     Ruling(Ticket, Ruling),
+    /// Answer authorities by these, and by no others.
+    Challenges(Arc<Challenges>),
     /// Send a [`ToControl::Report`].
     Report,
     /// Stop accepting and close every session.
     Drain(Drain),
     /// End every session at once, and the shard.
     Cut,
+}
+
+/// What proves to authorities that names are ours, while they certify them (RFC 8555 §8).
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Challenges {
+    /// Key authorizations by their tokens, for plain listeners (§8.3).
+    pub http: HashMap<String, String>,
+    /// For listeners that speak TLS (RFC 8737).
+    pub tls: tls::Challenges,
 }
 
 /// How to go down.

@@ -52,6 +52,16 @@ fn open(site: &Site, stage: &Stage, path: &str) -> (Raw, Raw) {
 }
 
 #[test]
+fn routes_change_where_there_are_no_pools() {
+    let route = |status: u16| format!("[route.all]\nrespond = {{ status = {status} }}\n");
+    let site = Site::start("poolless", &route(404));
+    assert_eq!(upgrade(&site, "/"), 404);
+    site.rewrite(&route(410));
+    site.reload();
+    assert_eq!(upgrade(&site, "/"), 410);
+}
+
+#[test]
 fn a_bad_file_changes_nothing_and_is_told_with_its_line() {
     let backend = Backend::echo();
     let good = route("chat", &[&backend.url()]);

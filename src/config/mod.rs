@@ -3,6 +3,7 @@
 //! Pure: parses text, resolves nothing. Every error says what was wrong and what would be right.
 //! Settings that a pure room acts on are that room's own types; this room only reads them.
 
+mod acme;
 mod address;
 mod admin;
 mod backend;
@@ -17,6 +18,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use acme::{Acme, AcmeSettings, ChallengeKind, InvalidDomain, parse_domain};
 pub use address::{InvalidAddress, ListenAddress};
 pub use admin::{Access, Admin, Log, LogFormat, LogLevel};
 pub use backend::{BackendUrl, InvalidBackend, Transport};
@@ -70,13 +72,15 @@ pub struct Listen {
     pub proxy_protocol: ProxyProtocol,
     /// How TLS is spoken there; `None`: it is not.
     pub tls: Option<Arc<tls::Server>>,
+    /// The certificate among those of `tls` that is got automatically.
+    pub acme: Option<Acme>,
 }
 
 impl Listen {
     /// Whether it takes the same socket.
     #[must_use]
     pub fn is_like(&self, other: &Self) -> bool {
-        let Self { name, address, proxy_protocol, tls: _ } = self;
+        let Self { name, address, proxy_protocol, tls: _, acme: _ } = self;
         (name, address, proxy_protocol) == (&other.name, &other.address, &other.proxy_protocol)
     }
 }
@@ -140,6 +144,7 @@ impl Config {
                 address,
                 proxy_protocol: ProxyProtocol::Off,
                 tls: None,
+                acme: None,
             }],
             cores: Cores::All,
             placement: Placement::default(),

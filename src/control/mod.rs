@@ -4,6 +4,7 @@
 //! only so many of; writes the logs; takes signals and the owner's orders; and ends when all shards have. See
 //! `docs/adr/0005-two-planes.md`.
 
+pub mod acme;
 pub mod admin;
 mod books;
 mod changes;
@@ -138,6 +139,7 @@ async fn serve(mut setup: Setup) -> io::Result<Outcome> {
             Some(ask) = asks.recv() => control.handle_admin(ask),
             () = &mut admin => {}
             finished = control.reloads.next() => control.handle_reload(finished),
+            event = control.acme.next() => control.handle_acme(event),
             (backend, result) = outside.probes.next() => {
                 control.registry.handle_probe(backend, result.map(drop), now());
             }

@@ -3,19 +3,21 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
+use super::acme::Acme;
 use super::books::Books;
 use super::grants::Grants;
 use super::registry::{Backend, Pool, Registry};
 use super::reload::Generation;
 use crate::balance::BackendId;
-use crate::config::Config;
+use crate::config::{Config, Listen};
 use crate::health;
 use crate::session::Why;
 use crate::telemetry::{
-    BackendCounters, BackendOverview, BackendState, Closes, Counters, Dials, Directions, HistogramView,
-    Histograms, LimitHits, Overview, Phase, PoolOverview, Refusals, Refused, RouteCounters, RouteOverview,
-    Sessions, ShardOverview, Sides, Tally,
+    BackendCounters, BackendOverview, BackendState, CertificateOverview, Closes, Counters, Dials, Directions,
+    HistogramView, Histograms, LimitHits, Overview, Phase, PoolOverview, Refusals, Refused, RouteCounters,
+    RouteOverview, Sessions, ShardOverview, Sides, Tally,
 };
+use crate::tls::Certificate;
 
 /// What an overview is made of.
 pub(super) struct View<'c> {
@@ -27,6 +29,7 @@ pub(super) struct View<'c> {
     pub(super) registry: &'c Registry,
     pub(super) grants: &'c Grants,
     pub(super) books: &'c Books,
+    pub(super) acme: &'c Acme,
     /// By whoever writes the log.
     pub(super) lines_lost: u64,
 }
@@ -48,6 +51,13 @@ impl View<'_> {
             pools: pools
                 .map(|(at, pool)| pool_overview(pool, self.grants.waiting(at), &backends, now))
                 .collect(),
+            certificates: certificates(self.config),
+            acme: self
+                .config
+                .listeners
+                .iter()
+                .any(|listen| listen.acme.is_some())
+                .then(|| self.acme.overview(now)),
             histograms: histograms(&counters),
             log_lines_dropped: counters.lines_dropped + self.lines_lost,
         }
@@ -77,6 +87,20 @@ impl View<'_> {
         };
         shards.map(overview).collect()
     }
+}
+
+/// Those of every listener.
+fn certificates(config: &Config) -> Vec<CertificateOverview> {
+    let of = |listen: &Listen| {
+        let certificates = listen.tls.as_ref().map_or(&[][..], |tls| &tls.settings().certificates);
+        let overview = |certificate: &Certificate| CertificateOverview {
+            listener: listen.name.to_string(),
+            name: certificate.names().first().map_or(certificate.subject(), String::as_str).to_owned(),
+            expires_at: certificate.expires_at(),
+        };
+        certificates.iter().map(overview).collect::<Vec<_>>()
+    };
+    config.listeners.iter().flat_map(of).collect()
 }
 
 fn route_overview(name: &str, route: &RouteCounters) -> RouteOverview {

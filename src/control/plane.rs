@@ -1,11 +1,12 @@
 //! What the control plane knows and does, apart from waiting for it.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use tracing::{debug, error, info, warn};
 
+use super::acme::{self, Acme};
 use super::admin::{Ask as Errand, DrainReport, ReloadReport, UnknownBackend};
 use super::books::{self, Books};
 use super::changes::{changes, keep_tls};
@@ -21,6 +22,7 @@ use crate::config::{Config, ListenAddress, Placement};
 use crate::runtime::handover::Heirlooms;
 use crate::runtime::mailbox::{Mailbox, Sender};
 use crate::runtime::service::ServiceManager;
+use crate::runtime::unix_now;
 use crate::telemetry::{Overview, Phase};
 use crate::wires::{Ask, Drain, Far, Insecure, Latecomers, Order, Report, Ruling, ToControl, ToShard};
 
@@ -30,6 +32,7 @@ pub(super) struct Control {
     since: Instant,
     generation: Generation,
     pub(super) reloads: Reloads,
+    pub(super) acme: Acme,
     pub(super) registry: Registry,
     grants: Grants,
     cores: Vec<usize>,
@@ -42,6 +45,8 @@ pub(super) struct Control {
     looking: Vec<oneshot::Sender<Box<Overview>>>,
     /// Who waits to hear of a reload, likewise.
     reloaded: Vec<(Reply, ReloadReport)>,
+    /// The order that waits until the shards have its challenges, likewise.
+    publishing: Option<oneshot::Sender<()>>,
     phase: Phase,
     is_clean: bool,
     service: ServiceManager,
@@ -64,12 +69,14 @@ impl Control {
             since: now(),
             generation: Generation::first(origin.as_ref().and_then(|origin| origin.file.clone())),
             reloads: Reloads::new(origin, now()),
+            acme: Acme::new(&config),
             watchdog: service.watchdog().map(|patience| Watchdog::new(patience, shards.len(), now())),
             loads: vec![0; shards.len()],
             loads_changed: false,
             books: Books::new(shards.len()),
             looking: Vec::new(),
             reloaded: Vec::new(),
+            publishing: None,
             phase: Phase::Serving,
             is_clean: true,
             passed_on: Vec::new(),
@@ -199,6 +206,28 @@ impl Control {
         }
     }
 
+    /// The order of a certificate goes on.
+    pub(super) fn handle_acme(&mut self, event: acme::Event) {
+        match event {
+            acme::Event::Publish(acme::Publication { challenges, taken }) => {
+                self.tell_all(|| ToShard::Challenges(challenges.clone()));
+                self.publishing = Some(taken);
+                self.ask_for_reports();
+            }
+            acme::Event::Ended(result) => {
+                self.acme.handle_ended(result, now(), fastrand::f64());
+                self.withdraw_challenges();
+            }
+        }
+    }
+
+    /// No order is under way any more.
+    fn withdraw_challenges(&mut self) {
+        self.publishing = None;
+        let none = Arc::default();
+        self.tell_all(|| ToShard::Challenges(Arc::clone(&none)));
+    }
+
     /// Asks every shard for its report; whoever waits for that is answered with the last.
     fn ask_for_reports(&mut self) {
         self.books.expect_reports();
@@ -209,6 +238,9 @@ impl Control {
     fn adopt(&mut self, config: Arc<Config>, gone: &[BackendId]) {
         let rulings = self.grants.handle_config(&config);
         self.tell_rulings(rulings);
+        if self.acme.handle_config(&config) {
+            self.withdraw_challenges();
+        }
         self.config = config;
         if let Some(snapshot) = self.registry.take_snapshot(now()) {
             let rulings = self.grants.handle_snapshot(&snapshot);
@@ -307,6 +339,10 @@ impl Control {
             for (reply, report) in self.reloaded.drain(..) {
                 drop(reply.send(Ok(report)));
             }
+            if let Some(taken) = self.publishing.take() {
+                // The order may have ended by now.
+                let _ = taken.send(());
+            }
         }
     }
 
@@ -342,6 +378,7 @@ impl Control {
 
     fn begin_drain(&mut self, latecomers: Latecomers) {
         self.phase = Phase::Draining;
+        self.acme.stop();
         self.heirlooms = Heirlooms::default();
         let window = self.config.timeouts.drain_window;
         let deadline = now() + window + self.config.timeouts.close;
@@ -353,6 +390,7 @@ impl Control {
             self.service.stopping("cutting every session");
         }
         self.phase = Phase::Draining;
+        self.acme.stop();
         self.heirlooms = Heirlooms::default();
         info!("cutting every session");
         self.tell_all(|| ToShard::Cut);
@@ -366,6 +404,9 @@ impl Control {
         }
         if self.watchdog.as_mut().is_some_and(|watchdog| watchdog.is_due(now())) {
             self.tell_all(|| ToShard::Report);
+        }
+        if self.phase == Phase::Serving {
+            self.acme.keep_time(now(), Duration::from_secs(unix_now()));
         }
         if self.reloads.has_changed_files(now()) {
             info!("a file that the configuration names has changed: reloading");
@@ -417,7 +458,7 @@ impl Control {
     }
 
     fn overview(&self) -> Overview {
-        let Self { config, since, phase, generation, cores, registry, grants, books, .. } = self;
+        let Self { config, since, phase, generation, cores, registry, grants, books, acme, .. } = self;
         let lines_lost = (self.lines_lost)();
         let view = View {
             config,
@@ -428,6 +469,7 @@ impl Control {
             registry,
             grants,
             books,
+            acme,
             lines_lost,
         };
         view.overview(now())

@@ -111,6 +111,8 @@ impl Registry {
         gone.extend(former.iter().flat_map(|pool| pool.backends.iter().map(|backend| backend.id)));
         self.find_places();
         self.lines_changed = true;
+        // Shards get a configuration together with a snapshot, even one of no pools.
+        self.is_stale = true;
         gone
     }
 

@@ -13,7 +13,7 @@ use crate::protocol::handshake::Refusal;
 use crate::protocol::proxy_protocol::{self, Parsed};
 use crate::runtime::tls::Tls;
 use crate::runtime::{Socket, Stream};
-use crate::tls;
+use crate::tls::{self, Peer};
 use crate::wires::Far;
 
 /// The first byte of every TLS connection: a record of the handshake (RFC 8446 §5.1).
@@ -133,14 +133,16 @@ async fn shake_hands(
         // That it elapses is the point.
         let _ = shard.driver.until(turn, pending::<()>()).await;
     }
-    let handshake = Tls::accept(socket, early, secure.server.config(), shard.workspace.clone());
+    let handshake = Tls::accept(socket, early, shard.server_config(&secure.server), shard.workspace.clone());
     match shard.driver.until(at, handshake).await {
+        // RFC 8737 §3: the handshake was the proof; the connection is closed.
+        Ok(Ok(tls)) if tls.is_for(tls::ACME_TLS) => Err(Unwelcome::Gone),
         Ok(Ok(tls)) => {
             shard.count_handshake(&tls, |tls| &mut tls.clients);
             visitor.handle_secured(tls.peer_certificate().and_then(|leaf| tls::client_name(&leaf)));
             Ok(Stream::Tls(Box::new(tls)))
         }
-        Ok(Err(failure)) => Err(failed(failure.label(), failure.to_string())),
+        Ok(Err(failure)) => Err(failed(failure.label(), failure.explain(Peer::Client))),
         Err(_) => Err(failed("timeout", "the handshake took too long".to_owned())),
     }
 }

@@ -6,6 +6,7 @@ mod acceptor;
 mod admit;
 mod arrive;
 mod books;
+mod challenge;
 mod dial;
 mod lane;
 mod orders;
@@ -40,7 +41,7 @@ use crate::runtime::mailbox::{Mailbox, Sender};
 use crate::runtime::tls::Workspace;
 use crate::runtime::{Driver, Stop, Stream};
 use crate::session::Random;
-use crate::wires::{Drain, Latecomers, ToControl, ToShard};
+use crate::wires::{Challenges, Drain, Latecomers, ToControl, ToShard};
 use acceptor::Neighbours;
 use books::Books;
 use permit::Desk;
@@ -103,6 +104,8 @@ struct Shard {
     overflowing: Cell<u32>,
     /// Whether the counts of sessions and connections have changed since they were last reported.
     has_changed: Cell<bool>,
+    /// What authorities are answered by.
+    challenges: RefCell<Arc<Challenges>>,
     drain: Cell<Option<Drain>>,
     is_cut: Cell<bool>,
     random: RefCell<fastrand::Rng>,
@@ -159,6 +162,7 @@ impl Shard {
             connections: Cell::new(0),
             overflowing: Cell::new(0),
             has_changed: Cell::new(false),
+            challenges: RefCell::default(),
             drain: Cell::new(None),
             is_cut: Cell::new(false),
             random: RefCell::new(fastrand::Rng::new()),

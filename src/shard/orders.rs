@@ -59,6 +59,7 @@ impl Orders {
             ToShard::Loads(loads) => shard.neighbours.handle_loads(&loads),
             ToShard::Connection(arrival) => acceptor::start(shard, arrival),
             ToShard::Ruling(ticket, ruling) => shard.handle_ruling(ticket, ruling),
+            ToShard::Challenges(challenges) => drop(shard.challenges.replace(challenges)),
             ToShard::Report => {
                 // If it is lost it will be asked for again.
                 let _ = shard.control.send(ToControl::Report(Box::new(shard.report())));

@@ -71,12 +71,17 @@ pub(super) async fn upgrade(
     let head = shard.driver.until(at, read_head(shard, client, early)).await;
     let (head, early) = head.map_err(|_| Refusal::HeadTimeout)??;
     let head = RequestHead::parse(&head)?;
+    if visitor.secure(&plan).is_none()
+        && let Some(proof) = shard.proof(&head)
+    {
+        return Err(fixed(&proof, &head, "acme_challenge")?);
+    }
     let Some(route) = visitor.take_route(&plan, &head) else {
         head.check_plain()?;
         return Err(Refusal::RouteUnknown.into());
     };
     match &route.route.target {
-        Target::Fixed(response) => Err(fixed(response, &head)?),
+        Target::Fixed(response) => Err(fixed(response, &head, "fixed_response")?),
         Target::Pool(_) => {
             let mut request = head.upgrade()?;
             admit(shard, client, &mut request, visitor).await?;
@@ -99,10 +104,14 @@ pub(super) async fn upgrade(
     }
 }
 
-/// What a route with a fixed response says.
-fn fixed(response: &FixedResponse, head: &RequestHead<'_>) -> Result<Unopened, Refusal> {
+/// A response that was there before the request, for this `reason`.
+fn fixed(
+    response: &FixedResponse,
+    head: &RequestHead<'_>,
+    reason: &'static str,
+) -> Result<Unopened, Refusal> {
     head.check_plain()?;
-    let refused = Refused { status: response.http_status(), reason: "fixed_response" };
+    let refused = Refused { status: response.http_status(), reason };
     Ok(Unopened::Refused { refused, response: response.response_to(head) })
 }
 

@@ -4,12 +4,14 @@
 //! of them, and [`prometheus`] writes that as a scrape. Never does this room look at a clock, send or write
 //! anything.
 
+mod certificates;
 mod counters;
 mod histogram;
 mod histogram_view;
 mod overview;
 pub mod prometheus;
 
+pub use certificates::{AcmeOverview, CertificateOverview, OrderOverview};
 pub use counters::{
     BackendCounters, Counters, Ended, PingRtt, Refused, RouteCounters, Sessions, Tally, TlsHandshakes,
     Traffic,

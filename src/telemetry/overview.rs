@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{HistogramView, Traffic};
+use super::{AcmeOverview, CertificateOverview, HistogramView, Traffic};
 
 /// One look at a running selat.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -28,6 +28,10 @@ pub struct Overview {
     pub unrouted: Vec<Refusals>,
     /// In the order of the configuration.
     pub pools: Vec<PoolOverview>,
+    /// By listener, in the order of the configuration.
+    pub certificates: Vec<CertificateOverview>,
+    /// How certificates are ordered; `None` where none are.
+    pub acme: Option<AcmeOverview>,
     /// Of the whole process.
     pub histograms: Histograms,
     /// Log lines lost because the control plane, or whoever reads the log, could not keep up.

@@ -16,8 +16,8 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::{
-    BackendOverview, BackendState, ConfigStatus, Directions, HistogramView, Overview, Phase, PoolOverview,
-    Traffic,
+    BackendOverview, BackendState, CertificateOverview, ConfigStatus, Directions, HistogramView, Overview,
+    Phase, PoolOverview, Traffic,
 };
 
 /// The `Content-Type` of [`render`]'s text.
@@ -46,6 +46,7 @@ impl Collector for Scrape {
         families.routes(&self.0)?;
         families.pools(&self.0)?;
         families.backends(&self.0)?;
+        families.certificates(&self.0)?;
         families.histograms(&self.0)
     }
 }
@@ -166,6 +167,20 @@ impl Families<'_> {
             backend.dials.iter().map(move |dials| (outcome(dials.outcome.as_str()), dials.count))
         });
         self.counters("backend_dials", "What dials came to.", None, dials)
+    }
+
+    fn certificates(&mut self, overview: &Overview) -> fmt::Result {
+        let expiry = overview.certificates.iter().map(|certificate| {
+            let CertificateOverview { listener, name, expires_at } = certificate;
+            ([("listener", listener.as_str()), ("name", name)], *expires_at)
+        });
+        let help = "When certificates end that clients are shown, since 1970.";
+        self.gauges("certificate_expiry_timestamp", help, Some(&Unit::Seconds), expiry)?;
+        let orders = overview.acme.iter().flat_map(|acme| {
+            [("issued", acme.issued), ("failed", acme.failed)]
+                .map(|(result, count)| ([("result", result)], count))
+        });
+        self.counters("acme_orders", "Orders of certificates that are over.", None, orders)
     }
 
     fn histograms(&mut self, overview: &Overview) -> fmt::Result {

@@ -14,6 +14,7 @@ pub(crate) mod http;
 pub(crate) mod log;
 pub(crate) mod notify;
 pub(crate) mod path;
+pub(crate) mod pebble;
 pub(crate) mod probed;
 pub(crate) mod proxy;
 pub(crate) mod python;

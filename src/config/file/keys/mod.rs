@@ -1,5 +1,6 @@
 //! Every key that a file may have: what the reader accepts and what the reference page shows are this one list.
 
+mod acme;
 mod pool;
 mod process;
 mod route;

@@ -1,6 +1,7 @@
 //! TLS, toward clients and toward backends.
 
 use super::Default::{Is, Nothing, Required};
+use super::acme::ACME;
 use super::process::PATH;
 use super::{Key, Kind, Section};
 
@@ -13,13 +14,13 @@ pub(super) const LISTEN_TLS: Section = Section {
         Key {
             name: "cert",
             kind: PATH,
-            default: Nothing("there are `certs`"),
+            default: Nothing("there are `certs` or `acme`"),
             about: "The certificate in PEM, its own first, then those of the authorities between it and the root.",
         },
         Key {
             name: "key",
             kind: PATH,
-            default: Nothing("there are `certs`"),
+            default: Nothing("there are `certs` or `acme`"),
             about: "The certificate's private key in PEM, not encrypted.",
         },
         Key {
@@ -28,6 +29,12 @@ pub(super) const LISTEN_TLS: Section = Section {
             default: Nothing("`cert` and `key` are the only one"),
             about: "Several certificates: the one with the name that the client asks for (SNI) is shown, and the first \
                     to clients that ask for no name or for one that none has.",
+        },
+        Key {
+            name: "acme",
+            kind: Kind::Table(&ACME),
+            default: Nothing("certificates come from files alone"),
+            about: "A certificate that is got and renewed automatically, beside those in files or in place of them.",
         },
         Key {
             name: "client_ca",

@@ -1,5 +1,6 @@
 //! From tables to the model: each section in a file of its own, references between them looked up by name.
 
+mod acme;
 mod guard;
 mod pool;
 mod process;
@@ -82,6 +83,7 @@ pub(super) fn check(file: &Table<'_>, config: &Config) {
             named.table.wrong_key::<()>("addr", format!("[listen.{other}] has the same address"));
         }
     }
+    acme::check(&config.listeners, &file.named("listen"));
     let shared = config.admin.as_ref().and_then(|admin| addresses.get(&admin.address));
     if let Some(other) = shared {
         file.table("admin").wrong_key::<()>("addr", format!("[listen.{other}] has the same address"));

@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::super::table::{Named, Table};
-use super::tls;
+use super::{acme, tls};
 use crate::config::{
-    Access, Admin, Cores, Limits, Listen, ListenAddress, Log, LogFormat, LogLevel, Placement, ProxyProtocol,
-    Timeouts,
+    Access, Acme, Admin, Cores, Limits, Listen, ListenAddress, Log, LogFormat, LogLevel, Placement,
+    ProxyProtocol, Timeouts,
 };
 use crate::guard::parse_network;
 use crate::protocol::handshake::{ForwardHeader, Forwarding};
+use crate::tls::Server;
 
 const PLACEMENTS: [(&str, Placement); 2] = [("kernel", Placement::Kernel), ("balanced", Placement::Balanced)];
 
@@ -63,13 +64,22 @@ pub(super) fn process(table: &Table<'_>) -> Process {
 pub(super) fn listen(named: &Named<'_>) -> Option<Listen> {
     let Named { name, table } = named;
     let proxy_protocol = table.get("proxy_protocol", |item| item.word(&PROXY_PROTOCOLS));
-    let tls = table.table_if_any("tls").map(|table| tls::server(&table));
+    let tls = table.table_if_any("tls").map(|table| secure(&table));
     let address = table.find("addr", |item| item.form())?;
-    let tls = match tls {
-        Some(server) => Some(Arc::new(server?)),
+    let (tls, acme) = match tls {
+        Some(secure) => secure.map(|(server, acme)| (Some(Arc::new(server)), acme))?,
+        None => (None, None),
+    };
+    Some(Listen { name: name.clone(), address, proxy_protocol, tls, acme })
+}
+
+/// How TLS is spoken, and what comes automatically of what it takes.
+fn secure(table: &Table<'_>) -> Option<(Server, Option<Acme>)> {
+    let acme = match table.table_if_any("acme") {
+        Some(table) => Some(acme::acme(&table)?),
         None => None,
     };
-    Some(Listen { name: name.clone(), address, proxy_protocol, tls })
+    Some((tls::server(table, acme.as_ref())?, acme))
 }
 
 pub(super) fn forwarding(table: &Table<'_>) -> Forwarding {

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use super::super::item::Item;
 use super::super::table::Table;
-use crate::config::{Backend, Transport, parse_rate};
+use crate::config::{Acme, Backend, Transport, parse_rate};
 use crate::tls::{
     Authorities, Certificate, Client, ClientAuth, ClientCertificates, ClientSettings, InvalidCertificate,
     Server, ServerSettings, Verification, Version,
@@ -15,9 +15,9 @@ const VERSIONS: [(&str, Version); 2] = [("1.2", Version::V1_2), ("1.3", Version:
 const CLIENT_AUTHS: [(&str, ClientAuth); 2] =
     [("required", ClientAuth::Required), ("optional", ClientAuth::Optional)];
 
-/// How a listener speaks TLS, from its table `tls`.
-pub(super) fn server(table: &Table<'_>) -> Option<Server> {
-    let certificates = certificates(table);
+/// How a listener speaks TLS, from its table `tls`, with what came automatically behind what came from files.
+pub(super) fn server(table: &Table<'_>, acme: Option<&Acme>) -> Option<Server> {
+    let certificates = certificates(table, acme);
     let clients = clients(table);
     let settings = ServerSettings {
         least: table.get("min_version", |item| item.word(&VERSIONS)),
@@ -29,7 +29,16 @@ pub(super) fn server(table: &Table<'_>) -> Option<Server> {
     Server::new(settings).map_or_else(|error| table.wrong(error), Some)
 }
 
-fn certificates(table: &Table<'_>) -> Option<Vec<Certificate>> {
+fn certificates(table: &Table<'_>, acme: Option<&Acme>) -> Option<Vec<Certificate>> {
+    let mut certificates = match (acme, table.has("cert") || table.has("key") || table.has("certs")) {
+        (Some(_), false) => Vec::new(),
+        (Some(_), true) | (None, _) => from_files(table)?,
+    };
+    certificates.extend(acme.and_then(|acme| acme.certificate.clone()));
+    Some(certificates)
+}
+
+fn from_files(table: &Table<'_>) -> Option<Vec<Certificate>> {
     match (table.has("cert") || table.has("key"), table.has("certs")) {
         (true, false) => Some(vec![certificate(table)?]),
         (false, true) => table.find("certs", |item| {
