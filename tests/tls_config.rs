@@ -5,9 +5,12 @@
 mod support;
 
 use std::fs;
+use std::io::Write;
 
 use serde_json::json;
 
+use support::backend::Stage;
+use support::http::upgrade_request;
 use support::path::Directory;
 use support::proxy::{Proxy, command, run_to_end};
 use support::site::{Site, route};
@@ -184,6 +187,29 @@ fn a_pool_that_believes_anybody_is_warned_of_at_every_start_and_reload() {
         site.reload();
         site.proxy.line_beginning(&told);
     }
+}
+
+/// As in `examples/tls.toml`.
+#[test]
+fn the_name_in_a_clients_certificate_is_its_identity_in_headers() {
+    let [public, machines] = [(); 2].map(|()| Authority::new());
+    let certificate = public.certificate(&["localhost"], Validity::Now);
+    let stage = Stage::new();
+    let proxy = Proxy::from_toml_on_one_core(&format!(
+        "[listen.machines]\naddr = \"{}:0\"\n[listen.machines.tls]\n{}client_ca = \"{}\"\n[route.all]\npool = \"app\"\n\
+         request_headers = {{ set = {{ \"X-Machine\" = \"{{identity}}\" }} }}\n[pool.app]\nbackends = [\"{}\"]\n",
+        loopback(),
+        lines_of(&certificate),
+        machines.file(),
+        stage.url()
+    ));
+    let machine = machines.client_certificate("press-7", Validity::Now);
+    let mut client =
+        tls::dial(&proxy.address, "localhost", public.client_with(&machine)).expect("a handshake");
+    client.write_all(&upgrade_request("/", &["X-Machine: somebody-else"])).expect("it takes a request");
+    client.flush().expect("it takes a request");
+    let (_, request) = stage.request();
+    assert_eq!(request.all("x-machine"), ["press-7"]);
 }
 
 #[test]
