@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use selat::config::{
-    self, Access, BackendUrl, Config, Cores, ListenAddress, Log, Mistake, Parsed, escape, parse_bytes,
-    parse_duration,
+    self, Access, BackendUrl, Config, Cores, ListenAddress, Log, Mistake, Parsed, Transport, escape,
+    parse_bytes, parse_duration,
 };
 use selat::control::{Loaded, Origin};
 use selat::demo;
@@ -231,6 +231,10 @@ struct DemoArgs {
     #[arg(long = "for", value_parser = parse_duration, value_name = "TIME")]
     run_for: Option<Duration>,
 
+    /// Have clients speak TLS with the proxy, by a certificate that is made on the spot
+    #[arg(long)]
+    tls: bool,
+
     #[command(flatten)]
     log: LogArgs,
 }
@@ -304,6 +308,7 @@ impl DemoArgs {
             listen: self.listen.clone(),
             failover_after: self.failover_after,
             run_for: self.run_for,
+            transport: if self.tls { Transport::Tls } else { Transport::Plain },
         }
     }
 }

@@ -1,11 +1,12 @@
 //! The command line.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::net::Target;
+use crate::net::{Dialer, Security, Sessions, Suite, Target, Trust};
 use crate::report::Output;
 
 /// Measures WebSocket servers and proxies: throughput, latency, CPU per message, memory per connection.
@@ -75,8 +76,17 @@ pub(crate) struct ServeRelayArgs {
 /// What every measuring command takes.
 #[derive(Debug, Args)]
 pub(crate) struct CommonArgs {
-    /// The server, for instance ws://127.0.0.1:8765/chat
+    /// The server, for instance ws://127.0.0.1:8765/chat or wss://127.0.0.1:8443/chat
     pub(crate) target: Target,
+    /// For wss://: believe whom a certificate of this PEM file has signed.
+    #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
+    pub(crate) ca: Option<PathBuf>,
+    /// For wss://: believe whoever answers.
+    #[arg(long)]
+    pub(crate) insecure: bool,
+    /// For wss://: offer only this cipher suite, for instance TLS_AES_128_GCM_SHA256.
+    #[arg(long, value_name = "SUITE")]
+    pub(crate) cipher: Option<Suite>,
     /// Also report what this process costs; may be repeated.
     #[arg(long = "pid")]
     pub(crate) pids: Vec<u32>,
@@ -89,6 +99,19 @@ pub(crate) struct CommonArgs {
 }
 
 impl CommonArgs {
+    /// What connects to the target.
+    ///
+    /// # Errors
+    /// The target speaks TLS and nobody has said whom to believe, or the other way round.
+    pub(crate) fn dialer(&self, sessions: Sessions) -> anyhow::Result<Dialer> {
+        let trust = match (&self.ca, self.insecure) {
+            (Some(file), _) => Trust::Authorities(file.clone()),
+            (None, true) => Trust::Anyone,
+            (None, false) => Trust::Unsaid,
+        };
+        Dialer::new(&self.target, &Security { trust, suite: self.cipher, sessions })
+    }
+
     /// How to print the report.
     pub(crate) fn output(&self) -> Output {
         if self.json { Output::Json } else { Output::Table }
@@ -137,6 +160,12 @@ pub(crate) struct StormArgs {
     /// Measure this many sessions from first to last, instead of a stretch of time.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) count: Option<u64>,
+    /// For wss://: resume TLS sessions (TLS 1.3); else every handshake is a full one.
+    #[arg(long)]
+    pub(crate) resume: bool,
+    /// For wss://: leave once the TLS handshake is over, without a WebSocket.
+    #[arg(long)]
+    pub(crate) handshake_only: bool,
     /// Payload bytes of the one message.
     #[arg(long, default_value_t = 64)]
     pub(crate) size: usize,

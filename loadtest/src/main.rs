@@ -1,7 +1,7 @@
 //! `selat-load`: the instrument that selat is measured with, and useful against any WebSocket server.
 //!
 //! - [`wire`] (pure): what goes over a connection; prepares messages, checks answers, turns frames into echoes.
-//! - [`net`]: non-blocking sockets and edge-triggered epoll, through safe calls only.
+//! - [`net`]: non-blocking sockets, TLS over them and edge-triggered epoll, through safe calls only.
 //! - [`client`]: one connection's life ([`client::Session`]) and many of them on one thread ([`client::Swarm`]).
 //! - [`scenario`]: what the commands `echo`, `storm` and `idle` do with a swarm.
 //! - [`serve`]: the other end: an echo server, and a relay as the control that knows nothing but bytes.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 
+use crate::client::Tally;
 use crate::watch::{Cost, ProcessCost};
 use crate::wire::Faults;
 
@@ -120,6 +121,20 @@ impl Report {
         if cost.stolen > STOLEN_MAX {
             self.warn(format!("{} of the time was stolen by the hypervisor", percent(cost.stolen)));
         }
+    }
+
+    /// Adds what TLS came to, over the whole run, where it was spoken.
+    pub(crate) fn tls(&mut self, tally: &Tally) {
+        if tally.suites.is_empty() {
+            return;
+        }
+        self.count("handshakes_full", "TLS handshakes, full", tally.handshakes_full);
+        self.count("handshakes_resumed", "TLS handshakes, resumed", tally.handshakes_resumed);
+        for (suite, count) in &tally.suites {
+            self.row(format!("  {suite}"), count.to_string());
+        }
+        self.insert("suites", json!(tally.suites));
+        self.count("truncated", "ended without a close_notify", tally.truncated);
     }
 
     /// Adds what went wrong; anything at all makes the verdict.

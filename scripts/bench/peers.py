@@ -20,6 +20,9 @@ END_SECONDS = 10
 # Between two scrapes of metrics; monitoring asks less often.
 SCRAPE_SECONDS = 1
 
+# What every proxy and the load client are told to speak under --tls.
+SUITE = "TLS_AES_128_GCM_SHA256"
+
 # Below the ports that the kernel gives to outgoing connections, which are many here.
 PORTS = range(20_000, 32_000)
 
@@ -84,8 +87,8 @@ class Process:
     name = ""
     version = ""
 
-    def __init__(self, binaries, place, directory, backend=None):
-        self.binaries, self.place, self.backend = binaries, place, backend
+    def __init__(self, binaries, place, directory, backend=None, certificate=None):
+        self.binaries, self.place, self.backend, self.certificate = binaries, place, backend, certificate
         self.port = free_port()
         self.directory = directory / f"{self.name}-{self.port}"
         self.directory.mkdir()
@@ -100,7 +103,11 @@ class Process:
 
     @property
     def url(self):
-        return f"ws://{self.address}/"
+        return f"{'wss' if self.certificate else 'ws'}://{self.address}/"
+
+    def load_options(self):
+        """What the load client has to know of the target beyond its URL."""
+        return ["--ca", str(self.certificate.chain), "--cipher", SUITE] if self.certificate else []
 
     @property
     def pid(self):
@@ -158,6 +165,9 @@ class Direct:
 
     def __init__(self, _binaries, _place, _directory, backend):
         self.url = backend.url
+
+    def load_options(self):
+        return []
 
     def pids(self):
         return []
@@ -242,6 +252,40 @@ level = "warn"
         super().__exit__(*rest)
 
 
+class SelatTls(Selat):
+    """TLS toward clients. From a file, since flags cannot lift the limit on handshakes, which the others have not."""
+
+    CONFIG = """\
+[process]
+cores = "{cores}"
+
+[listen.public]
+addr = "{address}"
+
+[listen.public.tls]
+cert = "{certificate.chain}"
+key = "{certificate.key}"
+min_version = "1.3"
+handshakes = "off"
+
+[route.all]
+pool = "backend"
+
+[pool.backend]
+backends = ["ws://{backend}"]
+
+[log]
+level = "warn"
+"""
+
+    def command(self):
+        config = self.directory / "selat.toml"
+        cores = ",".join(map(str, self.place.proxy_cores))
+        config.write_text(self.CONFIG.format(
+            cores=cores, address=self.address, backend=self.backend.address, certificate=self.certificate))
+        return [*self.place.pinned(), str(self.binaries.selat), "run", "-c", str(config)]
+
+
 class Nginx(Process):
     """One worker for each core; its master does nothing and is not counted."""
 
@@ -272,7 +316,7 @@ http {{
         server {backend};
     }}
     server {{
-        listen {address} backlog=4096;
+        listen {address}{ssl} backlog=4096;{tls}
         location / {{
             proxy_pass http://backend;
             proxy_http_version 1.1;
@@ -288,6 +332,14 @@ http {{
 }}
 """
 
+    TLS = """
+        ssl_certificate {certificate.chain};
+        ssl_certificate_key {certificate.key};
+        ssl_protocols TLSv1.3;
+        ssl_conf_command Ciphersuites {suite};
+        ssl_session_tickets on;
+        ssl_buffer_size 16k;"""
+
     def __init__(self, *rest):
         super().__init__(*rest)
         self.version = first_line([tool("nginx"), "-v"])
@@ -297,7 +349,8 @@ http {{
         config.write_text(self.CONFIG.format(
             user=pwd.getpwuid(os.geteuid()).pw_name, workers=len(self.place.proxy_cores),
             descriptors=resource.getrlimit(resource.RLIMIT_NOFILE)[1], directory=self.directory,
-            backend=self.backend.address, address=self.address,
+            backend=self.backend.address, address=self.address, ssl=" ssl" if self.certificate else "",
+            tls=self.TLS.format(certificate=self.certificate, suite=SUITE) if self.certificate else "",
         ))
         return [*self.place.pinned(), tool("nginx"), "-p", str(self.directory), "-e", str(self.directory / "errors"),
                 "-c", str(config)]
@@ -324,7 +377,7 @@ class Haproxy(Process):
 global
     nbthread {threads}
     maxconn 9000
-    maxpipes 900
+    maxpipes 900{tls}
 defaults
     {mode}
     timeout connect 10s
@@ -332,11 +385,15 @@ defaults
     timeout server 1h
     timeout tunnel 1h
 frontend clients
-    bind {address} backlog 4096
+    bind {address}{ssl} backlog 4096
     default_backend echo
 backend echo
     server echo {backend}
 """
+
+    TLS = """
+    ssl-default-bind-options ssl-min-ver TLSv1.3
+    ssl-default-bind-ciphersuites {suite}"""
 
     def __init__(self, *rest):
         super().__init__(*rest)
@@ -346,6 +403,8 @@ backend echo
         config = self.directory / "haproxy.cfg"
         config.write_text(self.CONFIG.format(
             threads=len(self.place.proxy_cores), mode=self.mode, address=self.address, backend=self.backend.address,
+            ssl=f" ssl crt {self.certificate.both}" if self.certificate else "",
+            tls=self.TLS.format(suite=SUITE) if self.certificate else "",
         ))
         return [*self.place.pinned(), tool("haproxy"), "-db", "-f", str(config)]
 
@@ -360,8 +419,14 @@ class HaproxyTcp(Haproxy):
 KINDS = {kind.name: kind for kind in [Selat, SelatOperated, Nginx, Haproxy, HaproxyTcp, Relay]} | {"direct": Direct}
 
 
-def make(name, *rest):
-    return KINDS[name](*rest)
+# Those that end TLS themselves.
+TLS_KINDS = {kind.name: kind for kind in [SelatTls, Nginx, Haproxy]}
+
+
+def make(name, binaries, place, directory, backend, certificate=None):
+    if certificate:
+        return TLS_KINDS[name](binaries, place, directory, backend, certificate)
+    return KINDS[name](binaries, place, directory, backend)
 
 
 def tool(name):

@@ -9,6 +9,10 @@ from pathlib import Path
 from statistics import median
 
 
+# The target that is the ratio to the cheapest of the others.
+BEST = "best"
+
+
 def about(root, args, versions):
     """What a reader must know to judge the figures."""
     model = [line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
@@ -45,19 +49,43 @@ def markdown(about, scenarios, names, results):
 
 def cost_table(scenarios, names, results):
     proxies = [name for name in names if name != "direct"]
-    others = [name for name in proxies if name != "selat"] if "selat" in names else []
+    others = others_than_selat(names)
+    against_best = others and any(BEST in scenario.targets for scenario in scenarios)
     rows = [["scenario", *proxies, *[f"selat / {name}" for name in others]]]
+    if against_best:
+        rows[0].append("selat / the better")
     for scenario in scenarios:
         measured = results[scenario.letter]
         row = [f"{scenario.letter}: {scenario.title}"]
         for name in proxies:
             most = scenario.most if name == "selat" else None
-            row.append(judged(middle(costs(measured[name])), most, f" {scenario.unit}", digits=3))
+            cost = middle(costs(measured[name]))
+            row.append(judged(cost, most, f" {scenario.unit}", digits=3) + inverse(scenario, cost))
         for name in others:
             ratio = middle(ratios(measured, name))
             row.append(judged(ratio, scenario.targets.get(name), "", digits=2))
+        if against_best:
+            best = cheapest(measured, others)
+            ratio = middle(ratios(measured, best)) if best else None
+            row.append(judged(ratio, scenario.targets.get(BEST), "", digits=2))
         rows.append(row)
     return table(rows)
+
+
+def others_than_selat(names):
+    """The proxies that selat is compared with, if it was measured."""
+    return [name for name in names if name not in ("selat", "direct")] if "selat" in names else []
+
+
+def cheapest(measured, names):
+    """The proxy among these that costs least; None where none was measured."""
+    costing = {name: middle(costs(measured[name])) for name in names}
+    return min((name for name, cost in costing.items() if cost is not None), key=costing.get, default=None)
+
+
+def inverse(scenario, cost):
+    """Of handshakes, how many a core can do in a second."""
+    return f" = {1e6 / cost:,.0f}/s of a core" if scenario.handshakes and cost else ""
 
 
 def rate_table(scenarios, names, results):
@@ -133,9 +161,12 @@ def as_json(about, scenarios, results):
             if name != "selat" and "selat" in measured:
                 ratio = {"selat_over_this": middle(ratios(measured, name)), "at_most": scenario.targets.get(name)}
                 proxies[name].update(ratio)
+        best = cheapest(measured, others_than_selat(measured)) if BEST in scenario.targets else None
         out["scenarios"].append({
             "letter": scenario.letter, "title": scenario.title, "metric": scenario.metric, "unit": scenario.unit,
             "selat_at_most": scenario.most, "proxies": proxies,
+            BEST: best and {"name": best, "selat_over_this": middle(ratios(measured, best)),
+                            "at_most": scenario.targets[BEST]},
         })
     return out
 

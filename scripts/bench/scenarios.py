@@ -9,6 +9,14 @@ STOLEN_MAX = 0.01
 FOREIGN_MAX = 0.05
 
 
+# What has to come of `peers.SUITE`, as the load client reports it, so that all proxies do the same work.
+SPOKEN = "TLSv1_3 TLS13_AES_128_GCM_SHA256 X25519"
+
+# The share of a storm's handshakes that may be other than asked for, beside the first of each place, which has no
+# session to resume.
+OTHER_HANDSHAKES_MAX = 0.02
+
+
 @dataclass
 class Scenario:
     """One row of the target table. Ratios are selat's cost over the other's, and should not be above the target."""
@@ -20,17 +28,19 @@ class Scenario:
     unit: str
     rate: str
     targets: dict = field(default_factory=dict)
-    """Greatest ratio to each proxy."""
+    """Greatest ratio to each proxy; under --tls to `report.BEST`, the better of the others."""
     most: float | None = None
     """Greatest figure of selat itself."""
     fresh: bool = False
     """Whether every measurement wants a proxy that has just been started."""
+    handshakes: str = ""
+    """Which TLS handshakes are wanted: `full` or `resumed`."""
 
     def command(self, load, seconds, peer, backend):
         """The load: proxy and backend are watched, the proxy's processes first."""
         pids = [option for pid in [*peer.pids(), backend.pid] for option in ("--pid", str(pid))]
         command, *rest = self.load
-        return [str(load), command, peer.url, *rest, "--for", f"{seconds}s", "--json", *pids]
+        return [str(load), command, peer.url, *peer.load_options(), *rest, "--for", f"{seconds}s", "--json", *pids]
 
     def summary(self, measured):
         if measured.error:
@@ -68,6 +78,8 @@ class Measured:
     @classmethod
     def of(cls, scenario, raw, peer):
         *proxy, backend = raw["processes"]
+        if peer.url.startswith("wss:") and (error := tls_error(scenario, raw)):
+            return cls.failed(error)
         measured = cls(
             cost=sum(process[scenario.metric] for process in proxy) if peer.pids() else None,
             rate=raw.get("messages_per_second", raw.get("sessions_per_second")),
@@ -88,13 +100,31 @@ class Measured:
         return measured
 
 
+def tls_error(scenario, raw):
+    """What is wrong with the TLS that was spoken, as a sentence; empty if nothing is."""
+    if list(raw.get("suites", {})) != [SPOKEN]:
+        return f"{raw.get('suites')} was spoken and not {SPOKEN}"
+    counts = {kind: raw[f"handshakes_{kind}"] for kind in ("full", "resumed")}
+    if scenario.handshakes:
+        others = sum(counts.values()) - counts[scenario.handshakes]
+        if others > raw["concurrency"] + OTHER_HANDSHAKES_MAX * sum(counts.values()):
+            return f"{others} of {sum(counts.values())} handshakes were not {scenario.handshakes}"
+    return ""
+
+
 FAULTS = ("lost", "duplicated", "reordered", "corrupted", "misrouted")
 
 
-def echo(letter, title, connections, size, in_flight, nginx, haproxy=None):
+def echo(letter, title, connections, size, in_flight, nginx=None, haproxy=None, best=None):
     load = ["echo", "--warmup", "1s", "--connections", connections, "--size", size, "--in-flight", in_flight]
-    targets = {"nginx": nginx} | ({"haproxy": haproxy, "haproxy-tcp": haproxy} if haproxy else {})
+    targets = {"nginx": nginx, "haproxy": haproxy, "haproxy-tcp": haproxy, "best": best}
+    targets = {name: most for name, most in targets.items() if most}
     return Scenario(letter, title, [str(word) for word in load], "cpu_us_per_message", "µs", "messages/s", targets)
+
+
+def storm(letter, title, handshakes, *options):
+    load = ["storm", "--concurrency", "64", *options, *(["--resume"] if handshakes == "resumed" else [])]
+    return Scenario(letter, title, load, "cpu_us_per_session", "µs", "sessions/s", {"best": 1.00}, handshakes=handshakes)
 
 
 SCENARIOS = {
@@ -110,5 +140,21 @@ SCENARIOS = {
                  "µs", "sessions/s", {"nginx": 1.00, "haproxy": 0.92, "haproxy-tcp": 0.92}),
         Scenario("h", "idle pair, memory, 4,000 pairs", ["idle", "--connections", "4000"],
                  "pss_kib_per_connection", "KiB", "", most=1.0, fresh=True),
+    ]
+}
+
+TLS_SCENARIOS = {
+    scenario.letter: scenario
+    for scenario in [
+        echo("a", "100 connections, 64 B, 1 in flight", 100, 64, 1, best=0.95),
+        echo("c", "100 connections, 64 B, 64 in flight", 100, 64, 64),
+        echo("d", "100 connections, 16 KiB, 4 in flight", 100, 16384, 4, best=0.85),
+        echo("e", "10 connections, 1 MB, 2 in flight", 10, 1_000_000, 2),
+        storm("s", "connect, full handshake, upgrade, one echo, close", "full"),
+        storm("r", "the same, handshake resumed", "resumed"),
+        storm("t", "connect, full handshake, close", "full", "--handshake-only"),
+        storm("u", "the same, handshake resumed", "resumed", "--handshake-only"),
+        Scenario("h", "idle pair, memory, 2,000 pairs", ["idle", "--connections", "2000"],
+                 "pss_kib_per_connection", "KiB", "", {"best": 0.33}, fresh=True),
     ]
 }

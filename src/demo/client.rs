@@ -1,13 +1,18 @@
 //! A client of the demo: sends, waits for the answer, rests, and comes back whenever it loses its session.
 
 use std::error::Error;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use tungstenite::{Message, WebSocket, client};
 
+use super::certificate::NAME;
 use super::now;
 
 /// Between two messages.
@@ -25,14 +30,29 @@ pub(super) enum News {
     Reconnected,
 }
 
+/// Where the proxy is, and how it is spoken with.
+#[derive(Clone)]
+pub(super) struct Dialler {
+    pub(super) address: SocketAddr,
+    /// `None`: not in TLS.
+    pub(super) tls: Option<Arc<ClientConfig>>,
+}
+
+/// A connection, in TLS or not.
+trait Stream: Read + Write {}
+
+impl<S: Read + Write> Stream for S {}
+
+type Socket = WebSocket<Box<dyn Stream>>;
+
 /// Starts one on a thread of its own, until nobody listens to its news any more.
-pub(super) fn start(address: SocketAddr, news: SyncSender<News>) {
+pub(super) fn start(dialler: Dialler, news: SyncSender<News>) {
     thread::spawn(move || {
         // Never sent on: waiting for it is how to rest.
         let (_hold, rest) = sync_channel::<()>(0);
         let mut is_first = true;
         loop {
-            let session = connect(address);
+            let session = dialler.connect();
             if let Ok(mut socket) = session {
                 if !is_first && news.send(News::Reconnected).is_err() {
                     return;
@@ -50,15 +70,25 @@ pub(super) fn start(address: SocketAddr, news: SyncSender<News>) {
     });
 }
 
-fn connect(address: SocketAddr) -> Result<WebSocket<TcpStream>, Box<dyn Error>> {
-    let stream = TcpStream::connect_timeout(&address, ANSWER_TIMEOUT)?;
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
-    let (socket, _) = client(format!("ws://{address}/"), stream)?;
-    Ok(socket)
+impl Dialler {
+    fn connect(&self) -> Result<Socket, Box<dyn Error>> {
+        let stream = TcpStream::connect_timeout(&self.address, ANSWER_TIMEOUT)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+        let (scheme, stream): (_, Box<dyn Stream>) = match &self.tls {
+            None => ("ws", Box::new(stream)),
+            Some(tls) => {
+                let connection = ClientConnection::new(tls.clone(), ServerName::try_from(NAME)?)?;
+                ("wss", Box::new(StreamOwned::new(connection, stream)))
+            }
+        };
+        let (socket, _) =
+            client(format!("{scheme}://{}/", self.address), stream).map_err(|error| error.to_string())?;
+        Ok(socket)
+    }
 }
 
-fn exchange(socket: &mut WebSocket<TcpStream>) -> Result<Duration, Box<dyn Error>> {
+fn exchange(socket: &mut Socket) -> Result<Duration, Box<dyn Error>> {
     let sent_at = now();
     socket.send(Message::text("how far is it across the strait?"))?;
     loop {

@@ -1,26 +1,31 @@
 //! `selat demo`: backends, proxy and clients in one process, and a failover to watch.
 //!
 //! Everything in it is real: the backends are servers with a respond route, the proxy is the one that `selat` runs,
-//! and the clients are tungstenite's.
+//! and the clients are tungstenite's; so is the certificate, if it is to be in TLS, but that nobody else believes it.
 
+mod certificate;
 mod client;
 
 use std::io::{self, Write};
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use client::News;
+pub use certificate::CertificateError;
 
 use crate::config::{
     Backend, BackendUrl, Config, Cores, Limits, ListenAddress, Pool, PoolId, Route, Target, Timeouts,
+    Transport,
 };
 use crate::control::{Owner, Signals};
 use crate::routing::PathPattern;
 use crate::server::{Running, StartError, start};
 use crate::wires::Look;
+use certificate::Ends;
+use client::{Dialler, News};
 
 /// Built-in clients.
 const CLIENTS: usize = 16;
@@ -43,29 +48,52 @@ pub struct Settings {
     pub failover_after: Duration,
     /// When it ends by itself; `None` for Ctrl-C.
     pub run_for: Option<Duration>,
+    /// How clients speak with the proxy.
+    pub transport: Transport,
+}
+
+/// Why the demo did not run, or not to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum DemoError {
+    /// A server did not start, or did not end well.
+    #[error(transparent)]
+    Server(#[from] StartError),
+    /// There is no certificate to be had.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
 }
 
 /// Runs the demo until Ctrl-C; whether everything ended well.
 ///
 /// # Errors
-/// [`StartError`].
-pub fn run(settings: Settings) -> Result<bool, StartError> {
+/// [`DemoError`].
+pub fn run(settings: Settings) -> Result<bool, DemoError> {
+    let tls = match settings.transport {
+        Transport::Plain => None,
+        Transport::Tls => Some(Ends::make(&settings.listen)?),
+    };
     let stays = start(echo_backend(any_port()), Owner::plain(Signals::Ignored))?;
     let stops = start(echo_backend(any_port()), Owner::plain(Signals::Ignored))?;
     let returning_address = stops.address().clone();
     let backends = [&stays, &stops].into_iter().filter_map(|server| url(server.address())).collect();
-    let proxy = start(proxy(settings.listen.clone(), backends), Owner::plain(Signals::Handled))?;
+    let mut config = proxy(settings.listen.clone(), backends);
+    for listen in &mut config.listeners {
+        listen.tls = tls.as_ref().map(|tls| tls.server.clone());
+    }
+    let proxy = start(config, Owner::plain(Signals::Handled))?;
     let mut out = Screen::default();
     out.line(&format!(
-        "proxy on {}, in front of ws://{} and ws://{}",
+        "proxy on {}{}, in front of ws://{} and ws://{}",
         proxy.address(),
+        if tls.is_some() { ", in TLS" } else { "" },
         stays.address(),
         stops.address()
     ));
 
     let (news, answers) = sync_channel(NEWS_MAX);
     if let ListenAddress::Tcp(address) = *proxy.address() {
-        (0..CLIENTS).for_each(|_| client::start(address, news.clone()));
+        let dialler = Dialler { address, tls: tls.as_ref().map(|tls| tls.client.config()) };
+        (0..CLIENTS).for_each(|_| client::start(dialler.clone(), news.clone()));
     }
     drop(news);
     let mut show = Show { proxy: &proxy, answers, out, since: now(), seconds: 0, last: Look::default() };
@@ -81,7 +109,7 @@ pub fn run(settings: Settings) -> Result<bool, StartError> {
     let returned = start(echo_backend(returning_address), Owner::plain(Signals::Ignored))?;
     show.out
         .line(&format!("-- the backend ws://{} is back: new sessions go there again", returned.address()));
-    show.say_what_to_try();
+    show.say_what_to_try(tls.as_ref().map(|tls| tls.authority.path()));
     show.run(Duration::MAX, settings.run_for);
 
     if !proxy.has_ended() {
@@ -147,9 +175,28 @@ impl Show<'_> {
         self.last = look;
     }
 
-    fn say_what_to_try(&mut self) {
+    fn say_what_to_try(&mut self, authority: Option<&Path>) {
         let address = self.proxy.address();
-        self.out.line(&format!("Serving until Ctrl-C. Try with any WebSocket client:\n  ws://{address}/        echo, through the proxy\n  ws://{address}/ticker  a message a second, from the proxy itself"));
+        let Some(authority) = authority else {
+            return self.out.line(&format!("Serving until Ctrl-C. Try with any WebSocket client:\n  ws://{address}/        echo, through the proxy\n  ws://{address}/ticker  a message a second, from the proxy itself"));
+        };
+        // What listens everywhere has to be called by a name that the certificate has.
+        let address = match address {
+            ListenAddress::Tcp(at) if at.ip().is_unspecified() => {
+                format!("{}:{}", certificate::NAME, at.port())
+            }
+            ListenAddress::Tcp(_) | ListenAddress::Unix(_) => address.to_string(),
+        };
+        let authority = authority.display();
+        self.out.line(&format!(
+            "Serving until Ctrl-C. Try with any WebSocket client:\n  \
+             wss://{address}/        echo, through the proxy\n  \
+             wss://{address}/ticker  a message a second, from the proxy itself\n\
+             Nobody knows who signed the certificate; it was made for this run. To believe it until the end:\n  \
+             SSL_CERT_FILE={authority} python3 -m websockets wss://{address}/\n  \
+             curl --no-buffer --cacert {authority} wss://{address}/ticker  (from curl 8.11 on)\n\
+             A browser warns of it: open https://{address}/ once and go on, and its scripts may connect."
+        ));
     }
 }
 

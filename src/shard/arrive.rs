@@ -13,7 +13,7 @@ use crate::protocol::handshake::Refusal;
 use crate::protocol::proxy_protocol::{self, Parsed};
 use crate::runtime::tls::Tls;
 use crate::runtime::{Socket, Stream};
-use crate::tls;
+use crate::tls::{self, Peer};
 use crate::wires::Far;
 
 /// The first byte of every TLS connection: a record of the handshake (RFC 8446 §5.1).
@@ -142,7 +142,7 @@ async fn shake_hands(
             visitor.handle_secured(tls.peer_certificate().and_then(|leaf| tls::client_name(&leaf)));
             Ok(Stream::Tls(Box::new(tls)))
         }
-        Ok(Err(failure)) => Err(failed(failure.label(), failure.to_string())),
+        Ok(Err(failure)) => Err(failed(failure.label(), failure.explain(Peer::Client))),
         Err(_) => Err(failed("timeout", "the handshake took too long".to_owned())),
     }
 }

@@ -16,6 +16,7 @@ use crate::protocol::handshake::{
 use crate::protocol::proxy_protocol;
 use crate::runtime::tls::{Failure, Tls};
 use crate::runtime::{Fault, Socket, Stream, fault};
+use crate::tls::Peer;
 use crate::wires::Far;
 
 /// Bytes of a backend's answer: its head, or the whole of a refusal with its body. What is beyond is cut off.
@@ -124,7 +125,7 @@ async fn secure(
         }
         Err(Failure::Io(error)) => Err(failure(&error)),
         Err(failure @ (Failure::Ended | Failure::Tls(_))) => {
-            Err(failed(failure.label(), failure.to_string()))
+            Err(failed(failure.label(), failure.explain(Peer::Server)))
         }
     }
 }

@@ -195,7 +195,11 @@ mod tests {
         assert!(both.is_done(), "{:?}", both.client_error);
         assert!(dial(&client, "192.0.2.7", &ca.pair(&["192.0.2.7"])).is_done());
         let rows = [
-            (stranger.pair(&["example.com"]), "unknown_ca", "signed by nobody whom we believe: set ca to"),
+            (
+                stranger.pair(&["example.com"]),
+                "unknown_ca",
+                "nobody whom we believe (unknown issuer): set ca to",
+            ),
             (
                 ca.pair(&["a.example", "192.0.2.7"]),
                 "name",
@@ -203,7 +207,7 @@ mod tests {
             ),
             (ca.pair(&[]), "name", "but for no name at all"),
             (dated(&ca, 1990, 2001), "expired", "on 2001-01-01 00:00 UTC: renew it there"),
-            (dated(&ca, 3000, 3001), "not_valid_yet", "is not valid until 3000-01-01 00:00 UTC"),
+            (dated(&ca, 3000, 3001), "not_valid_yet", "is not valid yet, but from 3000-01-01 00:00 UTC on"),
         ];
         for (pair, word, sentence) in rows {
             let both = dial(&client, "example.com", &pair);
@@ -233,7 +237,10 @@ mod tests {
                 .with_no_client_auth()
                 .with_cert_resolver(Arc::new(SingleCertAndKey::from(key)));
             let error = shake(insecure.config(), "example.com", Arc::new(thief)).client_error.unwrap();
-            assert!(explain(&error, Peer::Server).contains("has not the key of the certificate"), "{error}");
+            assert!(
+                explain(&error, Peer::Server).contains("does not have the key of the certificate"),
+                "{error}"
+            );
         }
     }
 

@@ -283,5 +283,10 @@ mod tests {
             assert_eq!(client_name(&leaf[..cut]), None);
         }
         assert_eq!(client_name(&[&leaf[..], &[0]].concat()), None);
+        for at in 0..leaf.len() {
+            let mut damaged = leaf.clone();
+            damaged[at] ^= 0xff;
+            assert!(client_name(&damaged).is_none_or(|name| fit(&name).is_some()), "at {at}");
+        }
     }
 }

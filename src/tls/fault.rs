@@ -54,8 +54,8 @@ pub fn explain(error: &Error, peer: Peer) -> String {
             }
         },
         Error::General(what) if is_about_what_we_show(what) => {
-            "there is no certificate of ours for this client, so it was \
-            turned away: set cert and key, or wait until automatic ones are there"
+            "there is no certificate of ours for this client, so it was turned away: set cert and key, or wait until \
+                automatic ones are there"
                 .to_owned()
         }
         Error::DecryptError => {
@@ -86,15 +86,15 @@ fn distrusted(wrong: &CertificateError, peer: Peer) -> String {
         }
         CertificateError::Expired => format!("the certificate of {it} has expired: renew it there"),
         CertificateError::NotValidYetContext { not_before, .. } => format!(
-            "the certificate of {it} is not valid until {}: wait, or set the clock of this machine",
+            "the certificate of {it} is not valid yet, but from {} on: wait, or set the clock of this machine",
             date(not_before.as_secs())
         ),
         CertificateError::NotValidYet => {
             format!("the certificate of {it} is not valid yet: wait, or set the clock of this machine")
         }
         CertificateError::UnknownIssuer => format!(
-            "the certificate of {it} is signed by nobody whom we believe: set {ca} to the authority that has signed \
-             it, and let {it} send the whole chain"
+            "the certificate of {it} is signed by nobody whom we believe (unknown issuer): set {ca} to the authority \
+             that has signed it, and let {it} send the whole chain"
         ),
         CertificateError::NotValidForNameContext { expected, presented } => format!(
             "the certificate of {it} is not for {} but for {}: dial it by such a name, or set server_name",
@@ -116,7 +116,7 @@ fn distrusted(wrong: &CertificateError, peer: Peer) -> String {
         ),
         CertificateError::BadSignature => {
             format!(
-                "{it} has not the key of the certificate that it shows, or an authority's signature is forged"
+                "{it} does not have the key of the certificate that it shows, or somebody forged a signature"
             )
         }
         // It has no name in rustls, and is what `openssl req -x509` makes where nothing else is said.

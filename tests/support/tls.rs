@@ -36,6 +36,8 @@ pub(crate) type ServerStream = StreamOwned<ServerConnection, TcpStream>;
 /// tungstenite over TLS.
 pub(crate) type Client = WebSocket<Stream>;
 
+type ClientBuilder = rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>;
+
 /// When a certificate is good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Validity {
@@ -128,14 +130,8 @@ impl Authority {
         builder.with_client_auth_cert(chain, key).expect("they belong together")
     }
 
-    fn client_builder(
-        &self,
-        versions: &[&'static SupportedProtocolVersion],
-    ) -> rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert> {
-        let mut authorities = RootCertStore::empty();
-        authorities.add(self.issuer.der().clone()).expect("it is an authority");
-        let builder = ClientConfig::builder_with_provider(provider());
-        builder.with_protocol_versions(versions).expect("rustls has them").with_root_certificates(authorities)
+    fn client_builder(&self, versions: &[&'static SupportedProtocolVersion]) -> ClientBuilder {
+        client_builder(&self.pem(), versions)
     }
 }
 
@@ -213,6 +209,11 @@ impl Certificate {
     }
 }
 
+/// A client that believes this authority alone, of which it is given the PEM.
+pub(crate) fn believing(authority: &str) -> ClientConfig {
+    client_builder(authority, rustls::ALL_VERSIONS).with_no_client_auth()
+}
+
 /// tungstenite as a client at `address` of a server that goes by `localhost`.
 pub(crate) fn connect(address: &str, authority: &Authority) -> Client {
     let stream = dial(address, "localhost", authority.client());
@@ -272,6 +273,14 @@ pub(crate) fn serving(
         // Whoever it was may have gone.
         let _ = stream.conn.write_tls(&mut stream.sock);
     }
+}
+
+fn client_builder(authority: &str, versions: &[&'static SupportedProtocolVersion]) -> ClientBuilder {
+    let authority = CertificateDer::from_pem_slice(authority.as_bytes()).expect("it is PEM");
+    let mut authorities = RootCertStore::empty();
+    authorities.add(authority).expect("it is an authority");
+    let builder = ClientConfig::builder_with_provider(provider());
+    builder.with_protocol_versions(versions).expect("rustls has them").with_root_certificates(authorities)
 }
 
 fn params(names: &[&str], validity: Validity) -> CertificateParams {

@@ -22,6 +22,8 @@ pub(crate) enum Then {
     Hold,
     /// Begins the closing handshake.
     Close,
+    /// There are none: it ends TLS as soon as the handshake is over.
+    Leave,
 }
 
 /// What every session of a swarm does.
@@ -46,6 +48,8 @@ pub(crate) struct Kit {
     pub(crate) expected: Expected,
     pub(crate) key: MaskKey,
     pub(crate) tally: Tally,
+    /// Scratch that TLS seals into.
+    pub(crate) sealed: Vec<u8>,
 }
 
 impl Kit {
@@ -59,6 +63,7 @@ impl Kit {
             expected: Expected::new(pattern, plan.size),
             key,
             tally: Tally::new()?,
+            sealed: Vec::new(),
             plan,
         })
     }

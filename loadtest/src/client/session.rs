@@ -1,4 +1,4 @@
-//! One connection's life: connect, upgrade, messages, closing handshake.
+//! One connection's life: connect, TLS where it is spoken, upgrade, messages, closing handshake.
 
 use std::time::Instant;
 
@@ -7,7 +7,7 @@ use selat::protocol::frame::{CloseCode, Header, MaskKey, Opcode, close_frame, ma
 use super::tally::record;
 use super::{Failure, Kit, Stage, Tally, Then};
 use crate::clock;
-use crate::net::{Moved, Ready, Socket};
+use crate::net::{Arrived, End, Flow, Inward, Moved, Ready, Stream};
 use crate::wire::{Answered, ConnectionId, Event, Inbox, Ledger, Stamp, wide};
 
 /// Whether a session goes on.
@@ -27,9 +27,8 @@ struct Probe {
 }
 
 /// One connection. Owns no payload: what a socket would not take is made again from the [`Kit`] when it will.
-#[derive(Debug)]
 pub(crate) struct Session {
-    socket: Socket,
+    stream: Stream,
     stage: Stage,
     started_at: Instant,
     /// The server's head, as long as only part of it has come.
@@ -46,10 +45,10 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// The session on a socket that is connecting.
-    pub(crate) fn new(socket: Socket, id: ConnectionId, started_at: Instant) -> Self {
+    /// The session on a stream that is connecting.
+    pub(crate) fn new(stream: Stream, id: ConnectionId, started_at: Instant) -> Self {
         Self {
-            socket,
+            stream,
             stage: Stage::Connecting,
             started_at,
             head: Vec::new(),
@@ -92,7 +91,7 @@ impl Session {
     pub(crate) fn handle(
         &mut self,
         ready: Ready,
-        scratch: &mut [u8],
+        buffers: &mut Inward,
         kit: &mut Kit,
     ) -> Result<Life, Failure> {
         if self.stage == Stage::Connecting {
@@ -102,18 +101,17 @@ impl Session {
             return self.flush(kit, clock::now());
         }
         loop {
-            match self.socket.read(scratch).map_err(|errno| Failure::Lost(self.stage, errno))? {
-                Moved::Bytes(len) => {
+            match self.stream.read(buffers).map_err(Failure::at(self.stage))? {
+                Arrived::Bytes { len, emptied } => {
                     let now = clock::now();
-                    self.handle_bytes(scratch.get(..len).unwrap_or_default(), kit, now)?;
+                    self.handle_bytes(buffers.plain.get(..len).unwrap_or_default(), kit, now)?;
                     self.flush(kit, now)?;
-                    // A short read empties the socket; whatever comes later makes a new event.
-                    if len < scratch.len() && !ready.ended() {
+                    if emptied && !ready.ended() {
                         return Ok(Life::Going);
                     }
                 }
-                Moved::Blocked => return self.flush(kit, clock::now()),
-                Moved::Ended => return self.handle_end(kit),
+                Arrived::Blocked => return self.flush(kit, clock::now()),
+                Arrived::Ended(end) => return self.handle_end(end, kit),
             }
         }
     }
@@ -135,15 +133,21 @@ impl Session {
     /// # Errors
     /// The connection is lost.
     pub(crate) fn flush(&mut self, kit: &mut Kit, now: Instant) -> Result<Life, Failure> {
+        let stage = self.stage;
+        self.stream.flush().map_err(Failure::at(stage))?;
+        if self.stage == Stage::Securing && self.stream.is_ready() {
+            self.handle_secured(kit)?;
+        }
         loop {
             if self.sent_bytes == 0 && !self.control.is_empty() {
-                let Moved::Bytes(len) = self.write(&self.control)? else { return Ok(Life::Going) };
+                let written = self.stream.write(&self.control, &mut kit.sealed).map_err(Failure::at(stage));
+                let Moved::Bytes(len) = written? else { return Ok(Life::Going) };
                 self.control.drain(..len);
                 continue;
             }
             let allowed = match self.stage {
                 Stage::Open => (self.ledger.settled() + kit.plan.in_flight).min(kit.plan.messages_max),
-                Stage::Connecting | Stage::Upgrading | Stage::Closing | Stage::Ending => 0,
+                Stage::Connecting | Stage::Securing | Stage::Upgrading | Stage::Closing | Stage::Ending => 0,
             };
             let count = allowed.saturating_sub(self.sent).max(u64::from(self.sent_bytes > 0));
             if count == 0 {
@@ -151,7 +155,8 @@ impl Session {
             }
             let run = kit.burst.stamped(self.ledger.connection(), self.sent, count);
             let rest = run.get(self.sent_bytes..).unwrap_or_default();
-            let Moved::Bytes(len) = self.write(rest)? else { return Ok(Life::Going) };
+            let written = self.stream.write(rest, &mut kit.sealed).map_err(Failure::at(stage));
+            let Moved::Bytes(len) = written? else { return Ok(Life::Going) };
             let blocked = len < rest.len();
             if self.probe.is_none() && self.sent_bytes == 0 {
                 self.probe = Some(Probe { number: self.sent, sent_at: now });
@@ -165,23 +170,48 @@ impl Session {
         }
     }
 
-    fn write(&self, bytes: &[u8]) -> Result<Moved, Failure> {
-        self.socket.write(bytes).map_err(|errno| Failure::Lost(self.stage, errno))
+    fn handle_connected(&mut self, kit: &mut Kit) -> Result<Life, Failure> {
+        match self.stream.connect().map_err(Failure::at(self.stage))? {
+            Flow::Blocked => {}
+            Flow::Clear if self.stream.is_ready() => self.ask_to_upgrade(kit)?,
+            Flow::Clear => self.stage = Stage::Securing,
+        }
+        Ok(Life::Going)
     }
 
-    fn handle_connected(&mut self, kit: &Kit) -> Result<Life, Failure> {
+    fn handle_secured(&mut self, kit: &mut Kit) -> Result<(), Failure> {
+        if kit.plan.then == Then::Leave {
+            self.stream.end();
+            self.stage = Stage::Ending;
+        } else {
+            self.ask_to_upgrade(kit)?;
+        }
+        if self.stage != Stage::Securing
+            && let Some(tls) = self.stream.tls()
+        {
+            kit.tally.secure(tls.handshake());
+        }
+        Ok(())
+    }
+
+    fn ask_to_upgrade(&mut self, kit: &mut Kit) -> Result<(), Failure> {
         let request = kit.opening.request();
-        // Writing tells how connecting ended.
-        match self.socket.write(request).map_err(Failure::Connect)? {
+        let written = self.stream.write(request, &mut kit.sealed).map_err(Failure::at(self.stage));
+        // Without TLS, this tells how connecting ended.
+        match written? {
             Moved::Blocked => {}
             // An empty socket buffer takes a request whole.
             Moved::Bytes(len) if len == request.len() => self.stage = Stage::Upgrading,
             Moved::Bytes(_) | Moved::Ended => return Err(Failure::Ended(self.stage)),
         }
-        Ok(Life::Going)
+        Ok(())
     }
 
     fn handle_bytes(&mut self, bytes: &[u8], kit: &mut Kit, now: Instant) -> Result<(), Failure> {
+        if kit.plan.then == Then::Leave {
+            // Some say that there was no request.
+            return Ok(());
+        }
         if self.stage != Stage::Upgrading {
             return self.handle_frames(bytes, kit, now);
         }
@@ -203,7 +233,7 @@ impl Session {
             match event {
                 Event::Message { stamp, intact } => self.handle_message(stamp, intact, &mut kit.tally, now),
                 Event::Ping(payload) => self.control.extend(pong(payload, kit.key)),
-                Event::Close(code) => return self.handle_close(code, kit.key),
+                Event::Close(code) => return self.handle_close(code, kit),
             }
         }
         if self.stage == Stage::Open
@@ -234,26 +264,32 @@ impl Session {
         stamp.connection == self.id() && (self.ledger.settled()..self.sent).contains(&stamp.number)
     }
 
-    fn handle_close(&mut self, code: Option<u16>, key: MaskKey) -> Result<(), Failure> {
+    fn handle_close(&mut self, code: Option<u16>, kit: &mut Kit) -> Result<(), Failure> {
         match self.stage {
             Stage::Closing => {
                 self.stage = Stage::Ending;
                 Ok(())
             }
             Stage::Ending => Ok(()),
-            Stage::Connecting | Stage::Upgrading | Stage::Open => {
+            Stage::Connecting | Stage::Securing | Stage::Upgrading | Stage::Open => {
                 if self.sent_bytes == 0 {
                     // Out of politeness; the session has failed, whether this arrives or not.
-                    let _ = self.write(&close_frame(CloseCode::NORMAL, "", Some(key)));
+                    let close = close_frame(CloseCode::NORMAL, "", Some(kit.key));
+                    let _ = self.stream.write(&close, &mut kit.sealed);
+                    self.stream.end();
                 }
                 Err(Failure::Closed(code))
             }
         }
     }
 
-    fn handle_end(&self, kit: &mut Kit) -> Result<Life, Failure> {
-        if self.stage != Stage::Ending {
-            return Err(Failure::Ended(self.stage));
+    fn handle_end(&mut self, end: End, kit: &mut Kit) -> Result<Life, Failure> {
+        match (self.stage, end) {
+            (Stage::Ending, End::Clean) => self.stream.end(),
+            // Both have said Close, so that nothing can be missing.
+            (Stage::Ending, End::Truncated) => kit.tally.truncated += 1,
+            (stage, End::Clean) => return Err(Failure::Ended(stage)),
+            (stage, End::Truncated) => return Err(Failure::Truncated(stage)),
         }
         kit.tally.completed += 1;
         record(&mut kit.tally.sessions, clock::now().duration_since(self.started_at));

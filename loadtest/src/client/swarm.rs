@@ -4,11 +4,10 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use rustix::io::Errno;
 
 use super::{Failure, Kit, Life, Plan, Session, Stage};
 use crate::clock;
-use crate::net::{Events, Poll, SCRATCH_BYTES, Socket, Target, Token};
+use crate::net::{Dialer, Events, Inward, Poll, Token};
 use crate::wire::ConnectionId;
 
 /// When a session must have come to rest.
@@ -21,11 +20,11 @@ struct Deadline {
 
 /// Sessions that share one epoll set, one plan and one scratch buffer.
 pub(crate) struct Swarm {
-    target: Target,
+    dialer: Dialer,
     timeout: Duration,
     poll: Poll,
     events: Events,
-    scratch: Vec<u8>,
+    buffers: Inward,
     slots: Vec<Option<Session>>,
     vacant: Vec<usize>,
     serial: u32,
@@ -36,23 +35,23 @@ pub(crate) struct Swarm {
 }
 
 impl Swarm {
-    /// No sessions yet. Each will have `timeout` to open, and to close.
+    /// No sessions yet. Each will go where `dialer` does, and have `timeout` to open, and to close.
     ///
     /// # Errors
     /// No epoll set could be had.
-    pub(crate) fn new(target: &Target, plan: Plan, timeout: Duration) -> anyhow::Result<Self> {
+    pub(crate) fn new(dialer: Dialer, plan: Plan, timeout: Duration) -> anyhow::Result<Self> {
         Ok(Self {
             timeout,
             poll: Poll::new().context("cannot create an epoll set")?,
             events: Events::new(),
-            scratch: vec![0; SCRATCH_BYTES],
+            buffers: Inward::new(),
             slots: Vec::new(),
             vacant: Vec::new(),
             serial: 0,
             opening: 0,
             deadlines: VecDeque::new(),
-            kit: Kit::new(target, plan)?,
-            target: target.clone(),
+            kit: Kit::new(dialer.target(), plan)?,
+            dialer,
         })
     }
 
@@ -66,7 +65,7 @@ impl Swarm {
         self.slots.len() - self.vacant.len()
     }
 
-    /// Sessions that are connecting or upgrading.
+    /// Sessions that are connecting, securing or upgrading.
     pub(crate) fn opening(&self) -> u32 {
         self.opening
     }
@@ -82,23 +81,19 @@ impl Swarm {
     /// The kernel cannot watch one more socket.
     pub(crate) fn open(&mut self) -> anyhow::Result<()> {
         let (id, now) = (ConnectionId::new(self.serial), clock::now());
-        let connected = match Socket::connect(self.target.address, None) {
-            // The ports of the kernel's choice of address are used up; on loopback there are other addresses.
-            Err(Errno::ADDRNOTAVAIL) => Socket::connect(self.target.address, self.target.source(self.serial)),
-            other => other,
-        };
+        let dialled = self.dialer.dial(self.serial);
         self.serial = self.serial.wrapping_add(1);
-        let socket = match connected {
-            Ok(socket) => socket,
-            Err(errno) => {
-                self.kit.tally.fail(&Failure::Connect(errno));
+        let stream = match dialled {
+            Ok(stream) => stream,
+            Err(broken) => {
+                self.kit.tally.fail(&Failure::at(Stage::Connecting)(broken));
                 return Ok(());
             }
         };
         let slot = self.vacant.pop().unwrap_or(self.slots.len());
         let token = Token::try_from(slot).context("more sessions than tokens")?;
-        self.poll.add(&socket, token).context("cannot watch one more socket")?;
-        let session = Some(Session::new(socket, id, now));
+        self.poll.add(&stream, token).context("cannot watch one more socket")?;
+        let session = Some(Session::new(stream, id, now));
         match self.slots.get_mut(slot) {
             Some(vacant) => *vacant = session,
             None => self.slots.push(session),
@@ -120,7 +115,7 @@ impl Swarm {
         let events = std::mem::take(&mut self.events);
         for (token, ready) in events.iter() {
             if let Ok(slot) = usize::try_from(token) {
-                self.handle(slot, |session, scratch, kit| session.handle(ready, scratch, kit));
+                self.handle(slot, |session, buffers, kit| session.handle(ready, buffers, kit));
             }
         }
         self.events = events;
@@ -173,12 +168,12 @@ impl Swarm {
     fn handle(
         &mut self,
         slot: usize,
-        act: impl FnOnce(&mut Session, &mut [u8], &mut Kit) -> Result<Life, Failure>,
+        act: impl FnOnce(&mut Session, &mut Inward, &mut Kit) -> Result<Life, Failure>,
     ) {
         let Some(place) = self.slots.get_mut(slot) else { return };
         let Some(session) = place else { return };
         let was_opening = is_opening(session);
-        let outcome = act(session, &mut self.scratch, &mut self.kit);
+        let outcome = act(session, &mut self.buffers, &mut self.kit);
         if was_opening && (outcome.is_err() || !is_opening(session)) {
             self.opening -= 1;
         }
@@ -204,5 +199,5 @@ impl Swarm {
 }
 
 fn is_opening(session: &Session) -> bool {
-    matches!(session.stage(), Stage::Connecting | Stage::Upgrading)
+    matches!(session.stage(), Stage::Connecting | Stage::Securing | Stage::Upgrading)
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use super::Failure;
+use crate::net::Handshake;
 use crate::wire::Faults;
 
 /// Nanoseconds of the longest time told apart from longer ones.
@@ -27,6 +28,14 @@ pub(crate) struct Tally {
     pub(crate) faults: Faults,
     /// Sessions that ended otherwise, by reason.
     pub(crate) failures: BTreeMap<String, u64>,
+    /// TLS handshakes in which the server proved who it is.
+    pub(crate) handshakes_full: u64,
+    /// TLS handshakes that resumed an earlier session.
+    pub(crate) handshakes_resumed: u64,
+    /// Both, by version, cipher suite and key exchange.
+    pub(crate) suites: BTreeMap<String, u64>,
+    /// Completed sessions whose end TLS did not announce with close_notify.
+    pub(crate) truncated: u64,
     /// Nanoseconds from sending a message to having its answer, of some messages: on each connection one at a time
     /// is timed, the first that leaves while none is.
     pub(crate) round_trips: Histogram<u64>,
@@ -47,6 +56,10 @@ impl Tally {
             answered: 0,
             faults: Faults::default(),
             failures: BTreeMap::new(),
+            handshakes_full: 0,
+            handshakes_resumed: 0,
+            suites: BTreeMap::new(),
+            truncated: 0,
             round_trips: times.clone(),
             sessions: times,
         })
@@ -56,6 +69,13 @@ impl Tally {
     pub(crate) fn reset_times(&mut self) {
         self.round_trips.reset();
         self.sessions.reset();
+    }
+
+    /// Counts a TLS handshake.
+    pub(crate) fn secure(&mut self, handshake: Handshake) {
+        self.handshakes_full += u64::from(!handshake.resumed);
+        self.handshakes_resumed += u64::from(handshake.resumed);
+        *self.suites.entry(handshake.suite).or_default() += 1;
     }
 
     /// Counts a failed session.

@@ -6,9 +6,30 @@ use std::str::FromStr;
 /// Loopback addresses that connections come from in turn where ports have run out, 28,000 to each.
 const SOURCES: u8 = 64;
 
-/// A server, as `ws://HOST[:PORT][/PATH]` names it; the name is looked up once.
+/// What lies below WebSocket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Transport {
+    /// `ws://`
+    Tcp,
+    /// `wss://`
+    Tls,
+}
+
+impl Transport {
+    /// The port of URLs that name none (RFC 6455 §3).
+    fn default_port(self) -> u16 {
+        match self {
+            Self::Tcp => 80,
+            Self::Tls => 443,
+        }
+    }
+}
+
+/// A server, as `ws[s]://HOST[:PORT][/PATH]` names it; the name is looked up once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target {
+    /// Whether TLS is spoken.
+    pub(crate) transport: Transport,
     /// Where it listens.
     pub(crate) address: SocketAddr,
     /// Host and port as they were written, for the `Host` field.
@@ -18,6 +39,11 @@ pub(crate) struct Target {
 }
 
 impl Target {
+    /// Its name or address, which has to be in a certificate.
+    pub(crate) fn name(&self) -> &str {
+        name_and_port(&self.host).0
+    }
+
     /// The address that the `serial`-th connection may come from when 127.0.0.1 has no port left. Only loopback has
     /// others.
     pub(crate) fn source(&self, serial: u32) -> Option<IpAddr> {
@@ -27,15 +53,23 @@ impl Target {
     }
 }
 
+/// A host without brackets, and its port if there is one.
+fn name_and_port(host: &str) -> (&str, Option<&str>) {
+    let (name, port) = match host.rsplit_once(':') {
+        Some((name, port)) if !port.ends_with(']') => (name, Some(port)),
+        Some(_) | None => (host, None),
+    };
+    (name.trim_start_matches('[').trim_end_matches(']'), port)
+}
+
 impl FromStr for Target {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if text.starts_with("wss://") {
-            return Err("TLS is not supported; measure ws://, before whatever ends TLS".to_owned());
-        }
-        let rest = text
+        let (transport, rest) = text
             .strip_prefix("ws://")
+            .map(|rest| (Transport::Tcp, rest))
+            .or_else(|| text.strip_prefix("wss://").map(|rest| (Transport::Tls, rest)))
             .ok_or("not a WebSocket URL; write for instance ws://127.0.0.1:8765/")?;
         let (host, path) = match rest.find('/') {
             Some(slash) => rest.split_at(slash),
@@ -45,12 +79,15 @@ impl FromStr for Target {
         {
             return Err("not a WebSocket URL; host, port and path are all it may have".to_owned());
         }
-        let has_port = host.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
-        let authority = if has_port { host.to_owned() } else { format!("{host}:80") };
+        let authority = if name_and_port(host).1.is_some() {
+            host.to_owned()
+        } else {
+            format!("{host}:{}", transport.default_port())
+        };
         let mut addresses =
             authority.to_socket_addrs().map_err(|error| format!("cannot look up {host}: {error}"))?;
         let address = addresses.next().ok_or_else(|| format!("{host} has no address"))?;
-        Ok(Self { address, host: host.to_owned(), path: path.to_owned() })
+        Ok(Self { transport, address, host: host.to_owned(), path: path.to_owned() })
     }
 }
 
@@ -61,13 +98,17 @@ mod tests {
     #[test]
     fn reads_urls() {
         let rows = [
-            ("ws://127.0.0.1:9001", "127.0.0.1:9001", "127.0.0.1:9001", "/"),
-            ("ws://127.0.0.1/", "127.0.0.1:80", "127.0.0.1", "/"),
-            ("ws://[::1]:9001/a/b?c=d", "[::1]:9001", "[::1]:9001", "/a/b?c=d"),
-            ("ws://[::1]", "[::1]:80", "[::1]", "/"),
+            ("ws://127.0.0.1:9001", "127.0.0.1:9001", "127.0.0.1:9001", "127.0.0.1", "/"),
+            ("ws://127.0.0.1/", "127.0.0.1:80", "127.0.0.1", "127.0.0.1", "/"),
+            ("ws://[::1]:9001/a/b?c=d", "[::1]:9001", "[::1]:9001", "::1", "/a/b?c=d"),
+            ("ws://[::1]", "[::1]:80", "[::1]", "::1", "/"),
+            ("wss://127.0.0.1/", "127.0.0.1:443", "127.0.0.1", "127.0.0.1", "/"),
+            ("wss://[::1]:9001", "[::1]:9001", "[::1]:9001", "::1", "/"),
         ];
-        for (url, address, host, path) in rows {
+        for (url, address, host, name, path) in rows {
             let target: Target = url.parse().unwrap();
+            assert_eq!(target.transport == Transport::Tls, url.starts_with("wss:"), "{url}");
+            assert_eq!(target.name(), name, "{url}");
             assert_eq!(target.address, address.parse().unwrap(), "{url}");
             assert_eq!((target.host.as_str(), target.path.as_str()), (host, path), "{url}");
         }
@@ -79,7 +120,6 @@ mod tests {
         {
             assert!(url.parse::<Target>().is_err(), "{url:?}");
         }
-        assert!("wss://127.0.0.1".parse::<Target>().unwrap_err().contains("TLS"));
     }
 
     #[test]

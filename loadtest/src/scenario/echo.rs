@@ -7,6 +7,7 @@ use crate::cli::EchoArgs;
 use crate::client::{Plan, Swarm, Then};
 use crate::clock;
 use crate::limits;
+use crate::net::Sessions;
 use crate::report::{Report, float, per_second};
 use crate::watch::Watch;
 use crate::wire::{STAMP_BYTES, wide};
@@ -23,7 +24,7 @@ pub(crate) fn echo(args: &EchoArgs) -> anyhow::Result<Report> {
     limits::make_room(args.connections.into())?;
     let watch = Watch::new(&common.pids)?;
     let plan = Plan { size: args.size, in_flight: args.in_flight.into(), messages_max: 0, then: Then::Hold };
-    let mut swarm = Swarm::new(&common.target, plan, common.timeout)?;
+    let mut swarm = Swarm::new(common.dialer(Sessions::Full)?, plan, common.timeout)?;
     open_all(&mut swarm, args.connections, args.connect_rate)?;
 
     swarm.allow(u64::MAX);
@@ -52,6 +53,7 @@ pub(crate) fn echo(args: &EchoArgs) -> anyhow::Result<Report> {
     report.figure("megabytes_per_second", "payload, each way", megabytes, "MB/s");
     report.times("round_trip", "round trip", &round_trips);
     report.cost_per("message", messages, &cost);
+    report.tls(&swarm.kit.tally);
     report.faults(&swarm.kit.tally.faults, &swarm.kit.tally.failures);
     if args.size < STAMP_BYTES {
         report.warn(format!("messages under {STAMP_BYTES} bytes carry no number: reordering cannot be seen"));

@@ -10,6 +10,7 @@ use crate::cli::IdleArgs;
 use crate::client::{Plan, Swarm, Then};
 use crate::clock;
 use crate::limits;
+use crate::net::Sessions;
 use crate::report::{Report, float, per};
 use crate::watch::Watch;
 use crate::wire::wide;
@@ -26,7 +27,7 @@ pub(crate) fn idle(args: &IdleArgs) -> anyhow::Result<Report> {
     let memory_before = watch.memory()?;
 
     let plan = Plan { size: args.size, in_flight: 1, messages_max: 1, then: Then::Hold };
-    let mut swarm = Swarm::new(&common.target, plan, common.timeout)?;
+    let mut swarm = Swarm::new(common.dialer(Sessions::Full)?, plan, common.timeout)?;
     open_all(&mut swarm, args.connections, args.connect_rate)?;
     swarm.run(clock::now() + common.timeout, |swarm| swarm.in_flight() == 0)?;
     let answered = swarm.kit.tally.answered;
@@ -56,6 +57,7 @@ pub(crate) fn idle(args: &IdleArgs) -> anyhow::Result<Report> {
         json.insert("pss_kib_per_connection".to_owned(), json!(each));
         (text, json)
     });
+    report.tls(&swarm.kit.tally);
     report.faults(&swarm.kit.tally.faults, &swarm.kit.tally.failures);
     Ok(report)
 }

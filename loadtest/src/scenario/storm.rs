@@ -8,6 +8,7 @@ use crate::cli::StormArgs;
 use crate::client::{Plan, Swarm, Tally, Then};
 use crate::clock;
 use crate::limits;
+use crate::net::{Sessions, Transport};
 use crate::report::{Report, per_second};
 use crate::watch::Watch;
 
@@ -25,9 +26,15 @@ pub(crate) fn storm(args: &StormArgs) -> anyhow::Result<Report> {
     let common = &args.common;
     limits::make_room(args.concurrency.into())?;
     let watch = Watch::new(&common.pids)?;
-    let plan = Plan { size: args.size, in_flight: 1, messages_max: 1, then: Then::Close };
+    ensure!(
+        !args.handshake_only || common.target.transport == Transport::Tls,
+        "--handshake-only is for TLS: the target must be wss://…"
+    );
+    let then = if args.handshake_only { Then::Leave } else { Then::Close };
+    let plan = Plan { size: args.size, in_flight: 1, messages_max: 1, then };
+    let sessions = if args.resume { Sessions::Resumed } else { Sessions::Full };
     let mut storm = Storm {
-        swarm: Swarm::new(&common.target, plan, common.timeout)?,
+        swarm: Swarm::new(common.dialer(sessions)?, plan, common.timeout)?,
         concurrency: usize::try_from(args.concurrency)?,
         sessions_max: args.count.unwrap_or(u64::MAX),
     };
@@ -58,6 +65,7 @@ pub(crate) fn storm(args: &StormArgs) -> anyhow::Result<Report> {
     report.times("session", "whole session", &session_times);
     report.times("round_trip", "round trip", &round_trips);
     report.cost_per("session", sessions, &cost);
+    report.tls(&swarm.kit.tally);
     report.faults(&swarm.kit.tally.faults, &swarm.kit.tally.failures);
     Ok(report)
 }

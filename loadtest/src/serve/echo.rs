@@ -5,10 +5,9 @@ use std::convert::Infallible;
 use rustix::io::Errno;
 use selat::protocol::frame::close_frame;
 
-use super::outlet::{Flow, Outlet};
 use super::{Connection, Life, READS_MAX, Side, serve};
 use crate::cli::ServeEchoArgs;
-use crate::net::{Moved, Poll, Ready, Socket, Token};
+use crate::net::{Flow, Moved, Outlet, Poll, Ready, Socket, Token};
 use crate::wire::{Accepted, Echoing, Next, accept};
 
 /// Runs `selat-load serve echo`.

@@ -1,7 +1,6 @@
 //! Servers to measure with: each on one thread, each cheaper than any proxy before it.
 
 mod echo;
-mod outlet;
 mod relay;
 
 pub(crate) use echo::echo;

@@ -4,10 +4,9 @@ use std::convert::Infallible;
 
 use rustix::io::Errno;
 
-use super::outlet::{Flow, Outlet};
 use super::{Connection, Life, READS_MAX, Side, serve};
 use crate::cli::ServeRelayArgs;
-use crate::net::{Moved, Poll, Ready, Socket, Token};
+use crate::net::{Flow, Moved, Outlet, Poll, Ready, Socket, Token};
 
 /// Runs `selat-load serve relay`.
 ///

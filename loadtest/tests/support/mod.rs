@@ -1,6 +1,8 @@
 //! What the black-box tests share: the program itself, run with a deadline, and a foreign server to run it against.
 #![allow(dead_code, reason = "every test file uses a part of it")]
 
+pub(crate) mod terminator;
+
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -163,6 +165,11 @@ pub(crate) struct Foreign<T> {
 }
 
 impl<T> Foreign<T> {
+    /// Whether no WebSocket connection has ended here yet.
+    pub(crate) fn is_untouched(&self) -> bool {
+        self.ended.try_recv().is_err()
+    }
+
     /// What `serve` returned for the next `count` connections to end.
     pub(crate) fn ended(&self, count: usize) -> Vec<T> {
         (0..count).map(|_| self.ended.recv_timeout(DEADLINE).expect("a connection ends in time")).collect()

@@ -7,7 +7,6 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls;
-use tokio_rustls::rustls::pki_types::ServerName;
 
 use crate::health::ProbeFault;
 use crate::tls;
@@ -19,9 +18,7 @@ pub(super) async fn shake(
     host: &str,
     client: &tls::Client,
 ) -> Result<TlsStream<TcpStream>, ProbeFault> {
-    let name = client.settings().server_name.as_deref().unwrap_or(host);
-    let name = ServerName::try_from(name.to_owned())
-        .map_err(|error| ProbeFault::Tls { reason: format!("{name:?}: {error}") })?;
+    let name = client.server_name(host).map_err(|error| ProbeFault::Tls { reason: error.to_string() })?;
     let connected = TlsConnector::from(client.config()).connect(name, stream).await;
     connected.map_err(|error| {
         complaint(&error)
@@ -36,6 +33,6 @@ pub(super) fn complaint(error: &(dyn Error + 'static)) -> Option<ProbeFault> {
     causes.find_map(|error| {
         let inner = error.downcast_ref::<io::Error>()?.get_ref()?;
         let error = inner.downcast_ref::<rustls::Error>()?;
-        Some(ProbeFault::Tls { reason: error.to_string() })
+        Some(ProbeFault::Tls { reason: tls::explain(error, tls::Peer::Server) })
     })
 }

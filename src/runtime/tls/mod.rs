@@ -19,6 +19,7 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, HandshakeKind, ServerConfig};
 
 use super::Socket;
+use crate::tls::{self, Peer};
 use machine::{Machine, OVERHEAD_MAX, PAYLOAD_MAX, Pause, Plain};
 
 /// Bytes of the workspace: what is read or encrypted at once.
@@ -69,8 +70,17 @@ impl Failure {
     pub fn label(&self) -> &'static str {
         match self {
             Self::Ended => "ended",
-            Self::Io(_) => "io",
-            Self::Tls(_) => "other",
+            Self::Io(_) => "broken",
+            Self::Tls(error) => tls::label(error),
+        }
+    }
+
+    /// What went wrong, in a sentence: whose fault it is and what to do.
+    #[must_use]
+    pub fn explain(&self, peer: Peer) -> String {
+        match self {
+            Self::Ended | Self::Io(_) => self.to_string(),
+            Self::Tls(error) => tls::explain(error, peer),
         }
     }
 }

@@ -2,11 +2,11 @@
 
 use rustix::io::Errno;
 
-use crate::net::{Moved, Socket};
+use super::{Moved, Socket};
 
 /// Whether more can be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Flow {
+pub(crate) enum Flow {
     /// Everything has left.
     Clear,
     /// The socket is full: read no more from where the bytes come from.
@@ -15,14 +15,14 @@ pub(super) enum Flow {
 
 /// The bytes between one read and a full socket: one scratch buffer's worth at most, none while the peer keeps up.
 #[derive(Debug, Default)]
-pub(super) struct Outlet {
+pub(crate) struct Outlet {
     pending: Vec<u8>,
     sent: usize,
 }
 
 impl Outlet {
     /// Whether bytes are waiting.
-    pub(super) fn is_blocked(&self) -> bool {
+    pub(crate) fn is_blocked(&self) -> bool {
         !self.pending.is_empty()
     }
 
@@ -31,7 +31,7 @@ impl Outlet {
     /// # Errors
     /// The connection is lost.
     #[inline]
-    pub(super) fn send(&mut self, socket: &Socket, bytes: &[u8]) -> Result<Flow, Errno> {
+    pub(crate) fn send(&mut self, socket: &Socket, bytes: &[u8]) -> Result<Flow, Errno> {
         debug_assert!(!self.is_blocked(), "bytes would overtake those that wait");
         if bytes.is_empty() {
             return Ok(Flow::Clear);
@@ -49,12 +49,17 @@ impl Outlet {
         }
     }
 
+    /// Puts `bytes` behind those that wait, to leave with the next [`Self::flush`].
+    pub(crate) fn queue(&mut self, bytes: &[u8]) {
+        self.pending.extend_from_slice(bytes);
+    }
+
     /// Sends what is waiting.
     ///
     /// # Errors
     /// The connection is lost.
     #[inline]
-    pub(super) fn flush(&mut self, socket: &Socket) -> Result<Flow, Errno> {
+    pub(crate) fn flush(&mut self, socket: &Socket) -> Result<Flow, Errno> {
         while let Some(rest) = self.pending.get(self.sent..).filter(|rest| !rest.is_empty()) {
             let Moved::Bytes(len) = socket.write(rest)? else { return Ok(Flow::Blocked) };
             self.sent += len;
