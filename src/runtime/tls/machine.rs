@@ -23,6 +23,8 @@ pub(super) struct Machine {
     pub(super) outgoing: Vec<u8>,
     /// Whether the peer has said, by close_notify, that it will send no more.
     has_peer_closed: bool,
+    /// What the peer did wrong. rustls is not asked anything after that: it would look for bytes that are gone.
+    pub(super) failure: Option<Error>,
 }
 
 enum End {
@@ -76,7 +78,7 @@ impl Machine {
     }
 
     fn new(end: End) -> Self {
-        Self { end, outgoing: Vec::new(), has_peer_closed: false }
+        Self { end, outgoing: Vec::new(), has_peer_closed: false, failure: None }
     }
 
     pub(super) fn state(&self) -> &CommonState {
@@ -90,11 +92,15 @@ impl Machine {
         self.has_peer_closed
     }
 
-    /// Decrypts `bytes` into `plain`. Says how many of them, from the front, are done with, and why no more are.
+    /// Decrypts `bytes` into `plain`. Says how many of them, from the front, are done with, and why no more are. Those
+    /// that are not have to be in front of the next: rustls remembers how far it has looked into them.
     ///
     /// # Errors
     /// The peer broke the protocol. What it has to be told is in `outgoing`.
     pub(super) fn take(&mut self, bytes: &mut [u8], plain: &mut Plain<'_>) -> Result<(usize, Pause), Error> {
+        if let Some(failure) = &self.failure {
+            return Err(failure.clone());
+        }
         let mut taken = 0;
         loop {
             let rest = bytes.get_mut(taken..).unwrap_or_default();
@@ -109,56 +115,51 @@ impl Machine {
                 Ok(Next::Go) => {}
                 Ok(Next::Closed) => self.has_peer_closed = true,
                 Err(error) => {
-                    self.encode_alert();
+                    self.encode_alert(bytes.get_mut(taken..).unwrap_or_default());
+                    self.failure = Some(error.clone());
                     return Err(error);
                 }
             }
         }
     }
 
-    /// Has rustls say what it still has to, so that there can be nothing in the way of bytes of ours.
-    ///
-    /// # Errors
-    /// The connection has failed.
-    pub(super) fn settle(&mut self) -> Result<(), Error> {
-        self.take(&mut [], &mut Plain::none()).map(drop)
-    }
-
     /// Encrypts `bytes` into `room`, with room for [`OVERHEAD_MAX`] with every [`PAYLOAD_MAX`]; how much that became.
-    /// Only when [settled](Self::settle) and with nothing outgoing, for records have their order.
+    /// `held` is what was not taken. Only when all that can be taken has been, and with nothing outgoing, for records
+    /// have their order.
     ///
     /// # Errors
     /// The connection is not in a state for that.
-    pub(super) fn encrypt(&mut self, bytes: &[u8], room: &mut [u8]) -> Result<usize, Error> {
-        self.say(Word::Bytes(bytes), room)
+    pub(super) fn encrypt(&mut self, bytes: &[u8], room: &mut [u8], held: &mut [u8]) -> Result<usize, Error> {
+        self.say(Word::Bytes(bytes), room, held)
     }
 
-    /// Says that nothing more will come from us (RFC 8446 §6.1). A connection that has no keys yet ends without.
-    pub(super) fn close(&mut self) {
+    /// Says that nothing more will come from us (RFC 8446 §6.1). A connection that has no keys yet ends without. `held` is
+    /// as for [`Self::encrypt`].
+    pub(super) fn close(&mut self, held: &mut [u8]) {
         let mut room = [0; OVERHEAD_MAX];
-        if self.settle().is_err() {
-            return;
-        }
-        if let Ok(len) = self.say(Word::CloseNotify, &mut room) {
+        if let Ok(len) = self.say(Word::CloseNotify, &mut room, held) {
             self.outgoing.extend_from_slice(room.get(..len).unwrap_or_default());
         }
     }
 
-    fn say(&mut self, word: Word<'_>, room: &mut [u8]) -> Result<usize, Error> {
+    fn say(&mut self, word: Word<'_>, room: &mut [u8], held: &mut [u8]) -> Result<usize, Error> {
+        if let Some(failure) = &self.failure {
+            return Err(failure.clone());
+        }
         let said = match &mut self.end {
-            End::Server(end) => say(end.process_tls_records(&mut []), word, room),
-            End::Client(end) => say(end.process_tls_records(&mut []), word, room),
+            End::Server(end) => say(end.process_tls_records(held), word, room),
+            End::Client(end) => say(end.process_tls_records(held), word, room),
         };
         said.unwrap_or(Err(Error::HandshakeNotComplete))
     }
 
     /// After an error: rustls has an alert for the peer, if it is the peer's fault.
-    fn encode_alert(&mut self) {
+    fn encode_alert(&mut self, held: &mut [u8]) {
         let mut plain = Plain::none();
         // What else it says is the same error again.
         let _ = match &mut self.end {
-            End::Server(end) => step(end.process_tls_records(&mut []), &mut plain, &mut self.outgoing),
-            End::Client(end) => step(end.process_tls_records(&mut []), &mut plain, &mut self.outgoing),
+            End::Server(end) => step(end.process_tls_records(held), &mut plain, &mut self.outgoing),
+            End::Client(end) => step(end.process_tls_records(held), &mut plain, &mut self.outgoing),
         };
     }
 }
@@ -171,6 +172,11 @@ impl<'b> Plain<'b> {
     /// No room: what comes overflows.
     pub(super) fn none() -> Self {
         Self::new(&mut [])
+    }
+
+    /// No room, and something has overflown already.
+    pub(super) fn behind(overflow: Vec<u8>) -> Self {
+        Self { overflow, ..Self::none() }
     }
 
     fn push(&mut self, payload: &[u8]) {
