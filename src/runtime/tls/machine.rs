@@ -152,14 +152,20 @@ impl Machine {
         said.unwrap_or(Err(Error::HandshakeNotComplete))
     }
 
-    /// After an error: rustls has an alert for the peer, if it is the peer's fault.
+    /// After an error: rustls has an alert for the peer, if it is the peer's fault; behind what it had to say before.
     fn encode_alert(&mut self) {
         let mut plain = Plain::none();
-        // What else it says is the same error again.
-        let _ = match &mut self.end {
-            End::Server(end) => step(end.process_tls_records(&mut []), &mut plain, &mut self.outgoing),
-            End::Client(end) => step(end.process_tls_records(&mut []), &mut plain, &mut self.outgoing),
-        };
+        loop {
+            let (_, next) = match &mut self.end {
+                End::Server(end) => step(end.process_tls_records(&mut []), &mut plain, &mut self.outgoing),
+                End::Client(end) => step(end.process_tls_records(&mut []), &mut plain, &mut self.outgoing),
+            };
+            match next {
+                Ok(Next::Go) => {}
+                // An error would be the same again.
+                Ok(Next::Wait | Next::Closed) | Err(_) => return,
+            }
+        }
     }
 }
 
