@@ -223,7 +223,7 @@ impl Tls {
     pub(super) fn finish(&self) -> bool {
         let mut session = self.session.borrow_mut();
         if !std::mem::replace(&mut session.has_said_goodbye, true) {
-            session.machine.close();
+            session.close();
         }
         // A connection that is gone has nobody to tell.
         let is_done = session.flush(&self.socket).unwrap_or(true);
@@ -246,7 +246,7 @@ impl Session {
             if self.may_have_records {
                 let mut plain = Plain::none();
                 let taken = self.take(workspace, 0, &mut plain);
-                self.decrypted = plain.overflow;
+                self.decrypted.append(&mut plain.overflow);
                 if let Err(error) = taken {
                     // The alert that says why; to a peer that takes it.
                     let _ = self.flush(socket);
@@ -340,10 +340,32 @@ impl Session {
         len
     }
 
+    /// Has rustls do all that it has to do before it takes bytes of ours: behind a handshake with which the peer's first
+    /// bytes came, there are tickets. What the peer has sent is decrypted for its reader.
+    fn settle(&mut self) -> Result<(), rustls::Error> {
+        let mut plain = Plain::none();
+        let mut pause = Pause::Full;
+        while pause == Pause::Full {
+            let taken;
+            (taken, pause) = self.machine.take(&mut self.incoming, &mut plain)?;
+            self.incoming = self.incoming.get(taken..).unwrap_or_default().to_vec();
+        }
+        self.decrypted.append(&mut plain.overflow);
+        self.may_have_records = false;
+        Ok(())
+    }
+
+    /// Says goodbye, to a peer that can still be told.
+    fn close(&mut self) {
+        if self.settle().is_ok() {
+            self.machine.close(&mut self.incoming);
+        }
+    }
+
     /// Encrypts and sends as much of `bytes` as the socket takes.
     fn write(&mut self, socket: &Socket, workspace: &mut [u8], bytes: &[u8]) -> io::Result<usize> {
         let mut written = 0;
-        self.machine.settle().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        self.settle().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         while self.flush(socket)? {
             written += std::mem::take(&mut self.owed).min(bytes.len() - written);
             let rest = bytes.get(written..).unwrap_or_default();
@@ -351,7 +373,7 @@ impl Session {
             if chunk.is_empty() {
                 break;
             }
-            let encrypted = self.machine.encrypt(chunk, workspace);
+            let encrypted = self.machine.encrypt(&mut self.incoming, chunk, workspace);
             let len = encrypted.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
             let records = workspace.get(..len).unwrap_or_default();
             let sent = socket.try_write(records)?;
