@@ -53,7 +53,7 @@ pub(crate) fn parse() -> Result<Invocation, LoadError> {
         Some(Command::Run { file, log }) => {
             let parsed = load(&file)?;
             let name = file.display().to_string();
-            let origin = origin(Some(name), parsed.files.clone(), move || load(&file));
+            let origin = origin(Some(name), &parsed.files, move || load(&file));
             Ok(proxy_of(parsed, Some(origin), log))
         }
         None => {
@@ -61,8 +61,7 @@ pub(crate) fn parse() -> Result<Invocation, LoadError> {
             let read = move || config::parse(&toml, "", &Machine).map_err(LoadError::Wrong);
             let parsed = read()?;
             // Flags stay what they are, but certificates are renewed.
-            let files = parsed.files.clone();
-            let origin = (!files.is_empty()).then(|| origin(None, files, read));
+            let origin = (!parsed.files.is_empty()).then(|| origin(None, &parsed.files, read));
             Ok(proxy_of(parsed, origin, log))
         }
     }
@@ -79,14 +78,13 @@ fn proxy_of(parsed: Parsed, origin: Option<Origin>, log: LogArgs) -> Invocation 
 /// Where a reload finds the configuration again.
 fn origin(
     file: Option<String>,
-    files: Vec<PathBuf>,
+    files: &[PathBuf],
     read: impl Fn() -> Result<Parsed, LoadError> + Send + 'static,
 ) -> Origin {
-    let load = move || {
+    Origin::new(file, files, move || {
         let Parsed { config, warnings, files } = read().map_err(|error| error.to_string())?;
         Ok(Loaded { config, files, warnings })
-    };
-    Origin { file, files, load: Box::new(load) }
+    })
 }
 
 /// A WebSocket proxy that runs on every core.

@@ -1,19 +1,23 @@
 //! Certificates and authorities in files and flags: what `selat check` says of them, what is told at a start and a
-//! reload, and that a file that has changed is taken up. Nothing is encrypted here.
+//! reload, and that a file that has changed is taken up.
 #![cfg(feature = "runtime")]
 
 mod support;
 
 use std::fs;
+use std::io::Write;
 
 use serde_json::json;
 
+use support::backend::Stage;
+use support::http::upgrade_request;
 use support::path::Directory;
 use support::proxy::{Proxy, command, run_to_end};
 use support::site::{Site, route};
-use support::tls::{Authority, Certificate, Validity};
+use support::tls::{self, Authority, Certificate, Validity};
 use support::toml::File;
-use support::{eventually, loopback};
+use support::ws::{expect_echo, text};
+use support::{allowed_cores, eventually, loopback};
 
 const CHANGED: &str = "listener secure: certificates or TLS settings changed";
 
@@ -185,15 +189,68 @@ fn a_pool_that_believes_anybody_is_warned_of_at_every_start_and_reload() {
     }
 }
 
+/// As in `examples/tls.toml`.
+#[test]
+fn the_name_in_a_clients_certificate_is_its_identity_in_headers() {
+    let [public, machines] = [(); 2].map(|()| Authority::new());
+    let certificate = public.certificate(&["localhost"], Validity::Now);
+    let stage = Stage::new();
+    let proxy = Proxy::from_toml_on_one_core(&format!(
+        "[listen.machines]\naddr = \"{}:0\"\n[listen.machines.tls]\n{}client_ca = \"{}\"\n[route.all]\npool = \"app\"\n\
+         request_headers = {{ set = {{ \"X-Machine\" = \"{{identity}}\" }} }}\n[pool.app]\nbackends = [\"{}\"]\n",
+        loopback(),
+        lines_of(&certificate),
+        machines.file(),
+        stage.url()
+    ));
+    let machine = machines.client_certificate("press-7", Validity::Now);
+    let mut client =
+        tls::dial(&proxy.address, "localhost", public.client_with(&machine)).expect("a handshake");
+    client.write_all(&upgrade_request("/", &["X-Machine: somebody-else"])).expect("it takes a request");
+    client.flush().expect("it takes a request");
+    let (_, request) = stage.request();
+    assert_eq!(request.all("x-machine"), ["press-7"]);
+}
+
 #[test]
 fn flags_name_certificates_which_are_renewed_too() {
     let authority = Authority::new();
-    let [certificate, renewed] = [(); 2].map(|()| authority.certificate(&["chat.example"], Validity::Now));
-    let flags = ["--cert", &certificate.chain_file(), "--key", &certificate.key_file()];
-    let mut proxy = Proxy::start(&flags, &["ws://127.0.0.1:1"]);
+    let [certificate, renewed] = [(); 2].map(|()| authority.certificate(&["localhost"], Validity::Now));
+    let backend = tls::serve_echo(&authority);
+    let flags =
+        ["--cert", &certificate.chain_file(), "--key", &certificate.key_file(), "--ca", &authority.file()];
+    let mut proxy = Proxy::start(&flags, &[&backend.tls_url()]);
+    let mut old = tls::connect(&proxy.address, &authority);
+    let shown = || {
+        let stream = tls::dial(&proxy.address, "localhost", authority.client()).expect("a handshake");
+        stream.conn.peer_certificates().expect("a server shows one").to_vec()
+    };
+    let first = shown();
     certificate.write(&renewed);
+    eventually("new connections are shown the new one", || shown() != first);
     let changed = "[\"listener public: certificates or TLS settings changed\"]";
     assert_eq!(proxy.line("reloaded").get("changes"), changed);
+    expect_echo(&mut old, &text("no session noticed"));
+}
+
+#[test]
+fn backends_are_held_against_the_authorities_of_the_machine() {
+    let authority = Authority::new();
+    let backend = tls::serve_echo(&authority);
+    let listen = format!("{}:0", loopback());
+    let core = allowed_cores().first().expect("one core").to_string();
+    let selat = |roots: &str| {
+        let mut command = command(&[&listen, &backend.tls_url(), "--cores", &core]);
+        command.env("SSL_CERT_FILE", roots).env_remove("SSL_CERT_DIR");
+        command
+    };
+    let proxy = Proxy::spawn(selat(&authority.file()));
+    expect_echo(&mut proxy.connect(), &text("through"));
+
+    let (code, said) = run_to_end(selat("/nowhere/roots.pem"));
+    let told = "[pool.default.tls]: the authorities that this machine believes cannot be read: ";
+    assert!(code == Some(2) && said.starts_with(told), "{said}");
+    assert!(said.contains("/nowhere/roots.pem") && said.contains("install ca-certificates"), "{said}");
 }
 
 #[test]

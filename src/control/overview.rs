@@ -14,8 +14,8 @@ use crate::health;
 use crate::session::Why;
 use crate::telemetry::{
     BackendCounters, BackendOverview, BackendState, CertificateOverview, Closes, Counters, Dials, Directions,
-    HistogramView, Histograms, LimitHits, Overview, Phase, PoolOverview, Refusals, Refused, RouteCounters,
-    RouteOverview, Sessions, ShardOverview, Sides, Tally,
+    Handshakes, HistogramView, Histograms, LimitHits, Overview, Phase, PoolOverview, Refusals, Refused,
+    RouteCounters, RouteOverview, Sessions, ShardOverview, Sides, Tally, TlsHandshakes,
 };
 use crate::tls::Certificate;
 
@@ -48,6 +48,7 @@ impl View<'_> {
             shards: self.shards(),
             routes: self.routes(&counters),
             unrouted: refusals(&counters.refused),
+            tls_handshakes: handshakes(&counters.tls),
             pools: pools
                 .map(|(at, pool)| pool_overview(pool, self.grants.waiting(at), &backends, now))
                 .collect(),
@@ -198,6 +199,19 @@ fn backend_overview(
 
 fn traffic(sessions: &Sessions) -> Directions<crate::telemetry::Traffic> {
     Directions { from_clients: sessions.from_clients, from_backends: sessions.from_backends }
+}
+
+fn handshakes(tls: &TlsHandshakes) -> Vec<Handshakes> {
+    let sides = [("client", &tls.clients), ("backend", &tls.backends)];
+    let of_side = |(side, tally): (&'static str, &Tally<&'static str>)| -> Vec<_> {
+        let handshakes = |(result, count): (&&str, &u64)| Handshakes {
+            side: side.to_owned(),
+            result: (*result).to_owned(),
+            count: *count,
+        };
+        tally.iter().map(handshakes).collect()
+    };
+    sides.into_iter().flat_map(of_side).collect()
 }
 
 fn refusals(refused: &Tally<Refused>) -> Vec<Refusals> {

@@ -22,11 +22,27 @@ const RESOLVE_TIMEOUT: Duration = Duration::from_secs(8);
 /// Where a configuration came from, and will come from again.
 pub struct Origin {
     /// The file, as the user named it; `None` if it came from flags.
-    pub file: Option<String>,
-    /// The files that it named when it was read.
-    pub files: Vec<PathBuf>,
-    /// Reads it again; or says every mistake in it, a line each.
-    pub load: Box<dyn Fn() -> Result<Loaded, String> + Send>,
+    pub(super) file: Option<String>,
+    files: Files,
+    load: Load,
+}
+
+/// Reads a configuration again; or says every mistake in it, a line each.
+type Load = Box<dyn Fn() -> Result<Loaded, String> + Send>;
+
+/// Files, as they were at some time.
+type Files = Vec<(PathBuf, Option<SystemTime>)>;
+
+impl Origin {
+    /// For a configuration that has just been read, and named these files: a change from here on is noticed.
+    pub fn new(
+        file: Option<String>,
+        files: &[PathBuf],
+        load: impl Fn() -> Result<Loaded, String> + Send + 'static,
+    ) -> Self {
+        let files = files.iter().map(|file| (file.clone(), modified(file))).collect();
+        Self { file, files, load: Box::new(load) }
+    }
 }
 
 /// A configuration that has been read.
@@ -99,8 +115,8 @@ pub(super) struct Finished {
 
 impl Reloads {
     pub(super) fn new(origin: Option<Origin>, now: Instant) -> Self {
-        let files = origin.as_ref().map_or(&[][..], |origin| &origin.files);
-        Self { watched: Watched::new(files, now), origin, pending: None }
+        let files = origin.as_ref().map(|origin| origin.files.clone()).unwrap_or_default();
+        Self { watched: Watched { files, look_at: now + LOOK_AT_FILES_EVERY }, origin, pending: None }
     }
 
     /// Reads the file, and begins to resolve what is new in it. Says at once what is wrong with it.
@@ -164,16 +180,11 @@ impl Reloads {
 
 /// The files that a configuration names, as they were when it was read.
 struct Watched {
-    files: Vec<(PathBuf, Option<SystemTime>)>,
+    files: Files,
     look_at: Instant,
 }
 
 impl Watched {
-    fn new(files: &[PathBuf], now: Instant) -> Self {
-        let files = files.iter().map(|file| (file.clone(), modified(file))).collect();
-        Self { files, look_at: now + LOOK_AT_FILES_EVERY }
-    }
-
     /// The same files as they are now.
     fn again(&self) -> Self {
         let files = self.files.iter().map(|(file, _)| (file.clone(), modified(file)));
@@ -268,7 +279,8 @@ mod tests {
             fs::write(file, "").unwrap();
         }
         let now = crate::control::now();
-        let first = Watched::new(std::slice::from_ref(&keys), now);
+        let files = vec![(keys.clone(), modified(&keys))];
+        let first = Watched { files, look_at: now + LOOK_AT_FILES_EVERY };
         let before = first.again();
         // Here it is being read, together with one that is new.
         let later = SystemTime::now() + Duration::from_secs(60);

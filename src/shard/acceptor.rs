@@ -71,7 +71,8 @@ async fn accept_some(shard: &Rc<Shard>, id: ListenId, listener: &Listener, reser
         Batch::QueueEmpty => return true,
         Batch::Exhausted => {
             shard.count(|counters| counters.accept_failures += 1);
-            reserve.spend(listener);
+            let is_understood = shard.plan().secure(id).is_none();
+            reserve.spend(listener, is_understood);
             pause(shard).await;
         }
     }
@@ -112,9 +113,12 @@ pub(super) fn start(shard: &Rc<Shard>, arrival: Arrival) {
     if shard.connections.get() < shard.connections_max {
         shard.driver.spawn(serve::run(Slot::take(shard), arrival));
     } else {
-        // Reply before closing: no other shard can take this connection.
         shard.count_refusal(refused(Refusal::Full), None);
-        refuse::overflow(shard, arrival.fd);
+        // Reply before closing: no other shard can take this connection. But where an answer takes a TLS handshake, which
+        // costs more than whatever the shard has no room for, it is closed.
+        if shard.plan().secure(arrival.listener).is_none() {
+            refuse::overflow(shard, arrival.fd);
+        }
     }
 }
 
@@ -213,10 +217,13 @@ impl Reserve {
         Self(File::open("/dev/null").ok())
     }
 
-    /// Answers one waiting client with 503 instead of leaving it in the queue.
-    fn spend(&mut self, listener: &Listener) {
+    /// Answers one waiting client with 503 instead of leaving it in the queue; where that would not be understood, it is
+    /// closed.
+    fn spend(&mut self, listener: &Listener, is_understood: bool) {
         self.0 = None;
-        if let Accepted::Connection(fd, _) = listener.accept() {
+        if let Accepted::Connection(fd, _) = listener.accept()
+            && is_understood
+        {
             send_farewell(&fd, &Refusal::Full.response());
         }
         *self = Self::new();

@@ -19,6 +19,7 @@ pub use counters::{
 pub use histogram::{Histogram, SizeHistogram};
 pub use histogram_view::HistogramView;
 pub use overview::{
-    BackendOverview, BackendState, Closes, ConfigStatus, Dials, Directions, Histograms, LimitHits, Overview,
-    Phase, PoolOverview, Refusals, ReloadStatus, RouteOverview, ShardOverview, Sides, close_label,
+    BackendOverview, BackendState, Closes, ConfigStatus, Dials, Directions, Handshakes, Histograms,
+    LimitHits, Overview, Phase, PoolOverview, Refusals, ReloadStatus, RouteOverview, ShardOverview, Sides,
+    close_label,
 };

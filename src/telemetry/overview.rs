@@ -26,6 +26,9 @@ pub struct Overview {
     pub routes: Vec<RouteOverview>,
     /// Requests refused before a route was found.
     pub unrouted: Vec<Refusals>,
+    /// TLS handshakes; those with clients by what they came to, then those with backends.
+    #[serde(default)]
+    pub tls_handshakes: Vec<Handshakes>,
     /// In the order of the configuration.
     pub pools: Vec<PoolOverview>,
     /// By listener, in the order of the configuration.
@@ -36,6 +39,17 @@ pub struct Overview {
     pub histograms: Histograms,
     /// Log lines lost because the control plane, or whoever reads the log, could not keep up.
     pub log_lines_dropped: u64,
+}
+
+/// TLS handshakes that came to the same.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Handshakes {
+    /// With whom: `client` or `backend`.
+    pub side: String,
+    /// `full`, `resumed`, or why they failed, in a word.
+    pub result: String,
+    /// How many.
+    pub count: u64,
 }
 
 /// Whether the process is going down.

@@ -43,6 +43,7 @@ impl Collector for Scrape {
         let mut families = Families(encoder);
         families.process(&self.0)?;
         families.shards(&self.0)?;
+        families.tls(&self.0)?;
         families.routes(&self.0)?;
         families.pools(&self.0)?;
         families.backends(&self.0)?;
@@ -103,6 +104,13 @@ impl Families<'_> {
         )?;
         let busy = shards().filter_map(|(labels, shard)| Some((labels, shard.busy_seconds?)));
         self.counters("shard_busy", "Processor time taken.", Some(&Unit::Seconds), busy)
+    }
+
+    fn tls(&mut self, overview: &Overview) -> fmt::Result {
+        let handshakes = overview.tls_handshakes.iter().map(|handshakes| {
+            ([("side", handshakes.side.as_str()), ("result", handshakes.result.as_str())], handshakes.count)
+        });
+        self.counters("tls_handshakes", "TLS handshakes, by what they came to.", None, handshakes)
     }
 
     fn routes(&mut self, overview: &Overview) -> fmt::Result {

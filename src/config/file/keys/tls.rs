@@ -99,7 +99,9 @@ pub(super) const POOL_TLS: Section = Section {
         Key {
             name: "ca",
             kind: PATH,
-            default: Nothing("the authorities that this machine believes"),
+            default: Nothing(
+                "the authorities that this machine believes: its package `ca-certificates`, or what `SSL_CERT_FILE` names",
+            ),
             about: "The authorities, in PEM, that have to have signed the backends' certificates. Nobody else is \
                     believed then.",
         },
