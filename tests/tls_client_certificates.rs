@@ -55,6 +55,7 @@ fn backends_and_the_log_hear_the_name_in_a_clients_certificate() {
     assert_eq!(asked.all("x-client"), ["sensor-17"]);
     connection.send(&switching(&[]));
     playing.join().expect("no panic");
+    drop(connection);
     assert_eq!(secured.proxy.session().get("identity"), "sensor-17");
 }
 

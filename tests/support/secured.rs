@@ -49,7 +49,7 @@ pub(crate) fn lines(certificate: &Certificate) -> String {
 pub(crate) fn toml(host: &str, tls: &str, rest: &str) -> String {
     let core = super::allowed_cores().first().expect("one core").to_string();
     format!(
-        "[process]\ncores = \"{core}\"\n[log]\nlevel = \"debug\"\n[listen.public]\naddr = \"{host}:0\"\n\
+        "[process]\ncores = \"{core}\"\ndrain_window = \"100ms\"\n[log]\nlevel = \"debug\"\n[listen.public]\naddr = \"{host}:0\"\n\
          [listen.public.tls]\n{tls}\n[route.all]\npool = \"app\"\n{rest}"
     )
 }
