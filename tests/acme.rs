@@ -9,15 +9,17 @@ use std::net::Ipv4Addr;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use rustix::process::Signal;
+
 use support::path::Directory;
 use support::pebble::{HTTP_PORT, Pebble, TLS_PORT};
 use support::proxy::{command, run_to_end};
 use support::raw::Raw;
-use support::site::Site;
-use support::tls::{dial, over};
+use support::site::{Frame, Site};
+use support::tls::{Authority, dial, over};
 use support::toml::File;
 use support::ws::{expect_echo, text};
-use support::{eventually, loopback};
+use support::{bind, eventually, loopback};
 
 /// What an order is about.
 struct Wanted<'w> {
@@ -64,7 +66,9 @@ fn order(challenge: &str) {
     let state = directory.argument("state");
     let domains = "[\"chat.example.com\", \"www.example.com\"]";
     let wanted = Wanted { address, pebble: &pebble, state: &state, domains, challenge };
-    let mut site = Site::start(challenge, &listeners(&wanted));
+    // More shards than one: whichever the authority meets has to have the answer.
+    let frame = Frame { process: "cores = \"all\"", ..Frame::default() };
+    let mut site = Site::framed(challenge, frame, &listeners(&wanted));
     site.proxy.line("a certificate has been issued");
     for name in ["chat.example.com", "www.example.com"] {
         expect_served(address, name, &pebble);
@@ -75,15 +79,16 @@ fn order(challenge: &str) {
     }
     assert_eq!(mode(Path::new(&state)), 0o700);
     let status = site.status();
-    assert_eq!(status["acme"]["issued"], 1);
-    assert_eq!(status["acme"]["last_order"]["error"], serde_json::Value::Null);
+    let told = |place| status.pointer(place).unwrap_or_else(|| unreachable!("{place}: {status}"));
+    assert_eq!(told("/acme/issued"), 1);
+    assert!(told("/acme/last_order/error").is_null());
     let scrape = site.scrape();
     assert_eq!(scrape.sum("selat_acme_orders_total", &[("result", "issued")]), 1);
     let labels = [("listener", "secure"), ("name", "chat.example.com")];
     let expiry = scrape.all("selat_certificate_expiry_timestamp_seconds", &labels);
-    assert_eq!(expiry.first().copied(), status["certificates"][0]["expires_at"].as_f64());
+    assert_eq!(expiry.first().copied(), told("/certificates/0/expires_at").as_f64());
     // Nothing is left that an authority could ask for.
-    let mut client = Raw::connect(&format!("{address}:{HTTP_PORT}"));
+    let mut client = Raw::connect(format!("{address}:{HTTP_PORT}"));
     client.send(b"GET /.well-known/acme-challenge/guessed HTTP/1.1\r\nHost: chat.example.com\r\n\r\n");
     assert_eq!(client.head().status(), 426, "as any request for this route");
 }
@@ -150,6 +155,30 @@ fn a_name_that_leads_elsewhere_is_told_and_tried_again_but_not_soon() {
     let mut site = Site::start("acme-elsewhere-again", &listeners(&wanted));
     site.proxy.line("a certificate has been issued");
     expect_served(address, "chat.example.com", &pebble);
+}
+
+#[test]
+fn a_drain_does_not_wait_for_an_authority_and_says_what_it_gives_up() {
+    // It takes connections, and says nothing.
+    let (silent, authority) = (bind(), Authority::new());
+    let (directory, address) = (Directory::new("acme-silent"), loopback());
+    let mut site = Site::start(
+        "acme-silent-site",
+        &format!(
+            "[route.all]\nrespond = \"echo\"\n[listen.secure]\naddr = \"{}\"\n[listen.secure.tls.acme]\n\
+             domains = [\"chat.example.com\"]\naccept_terms = true\nstate = \"{}\"\n\
+             directory = \"https://{}/dir\"\ndirectory_ca = \"{}\"\n",
+            secure(address),
+            directory.argument("state"),
+            silent.local_addr().unwrap(),
+            authority.file()
+        ),
+    );
+    let (_held, _) = silent.accept().unwrap();
+    site.proxy.signal(Signal::TERM);
+    let line = site.proxy.line("the order of a certificate is given up");
+    assert!(line.get("why").contains("selat is ending"), "{line:?}");
+    assert_eq!(site.proxy.ended().code, Some(0));
 }
 
 #[test]

@@ -23,7 +23,7 @@ static CERTIFICATE: LazyLock<(rcgen::Certificate, KeyPair)> = LazyLock::new(|| {
 /// The first of June 2030.
 const NOW: u64 = 1_906_502_400;
 
-/// Whatever a file refers to is there.
+/// Whatever a file refers to is there, but for what selat has yet to make.
 struct Everything;
 
 impl Sources for Everything {
@@ -32,6 +32,9 @@ impl Sources for Everything {
     }
 
     fn file(&self, path: &Path) -> io::Result<String> {
+        if path.starts_with("/var/lib/selat") {
+            return Err(io::ErrorKind::NotFound.into());
+        }
         let (certificate, key) = &*CERTIFICATE;
         Ok(match path.extension().and_then(|extension| extension.to_str()) {
             Some("pem") => certificate.pem(),

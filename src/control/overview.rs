@@ -96,7 +96,7 @@ fn certificates(config: &Config) -> Vec<CertificateOverview> {
         let certificates = listen.tls.as_ref().map_or(&[][..], |tls| &tls.settings().certificates);
         let overview = |certificate: &Certificate| CertificateOverview {
             listener: listen.name.to_string(),
-            name: certificate.names().first().map_or(certificate.subject(), String::as_str).to_owned(),
+            name: certificate.names().iter().min().map_or(certificate.subject(), String::as_str).to_owned(),
             expires_at: certificate.expires_at(),
         };
         certificates.iter().map(overview).collect::<Vec<_>>()

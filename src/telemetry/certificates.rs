@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 pub struct CertificateOverview {
     /// As the configuration calls it.
     pub listener: String,
-    /// The first of its names; its subject, if it has none.
+    /// The first of its names in the order of the alphabet, for authorities have orders of their own; its subject, if it
+    /// has none.
     pub name: String,
     /// The last second in which it is valid, since 1970.
     pub expires_at: u64,

@@ -25,7 +25,7 @@ use store::Store;
 
 use crate::config::{AcmeSettings, Config};
 use crate::telemetry::{AcmeOverview, OrderOverview};
-use crate::tls::Certificate;
+use crate::tls::{Certificate, date};
 
 /// Makes sure, before anything is served, that what will be issued can be kept.
 ///
@@ -145,7 +145,8 @@ impl Acme {
             Ok(certificate) => {
                 job.schedule.handle_issued(now, Validity::of(&certificate));
                 self.issued += 1;
-                info!(?domains, expires_at = certificate.expires_at(), "a certificate has been issued");
+                let expires = date(certificate.expires_at());
+                info!(?domains, expires, "a certificate has been issued");
                 None
             }
             Err(failure) => {
