@@ -100,9 +100,9 @@ fn a_backend_that_is_well_passes_every_probe() {
 fn a_certificate_that_proves_nothing_is_told_with_what_is_wrong_with_it() {
     let (authority, stranger) = (Authority::new(), Authority::new());
     let rows = [
-        (stranger.certificate(&["localhost"], Validity::Now), "signed by nobody in ca"),
+        (stranger.certificate(&["localhost"], Validity::Now), "signed by nobody whom we believe"),
         (authority.certificate(&["localhost"], Validity::Over), "expired"),
-        (authority.certificate(&["localhost"], Validity::Ahead), "not valid until"),
+        (authority.certificate(&["localhost"], Validity::Ahead), "is not valid yet"),
         (
             authority.certificate(&["a.example", "b.example"], Validity::Now),
             "is not for localhost but for a.example, b.example",

@@ -1,4 +1,4 @@
-"""A client of the `websockets` library for tests/proxy_python.rs and tests/keepalive.rs.
+"""A client of the `websockets` library for several tests.
 
 usage: client.py SCENARIO URL [ARGUMENT...]      exits with 0 if all was as it should be
 """
@@ -8,6 +8,7 @@ import json
 import os
 import random
 import signal
+import ssl
 import sys
 
 from websockets.asyncio.client import connect
@@ -167,6 +168,37 @@ async def survive(url, code):
         await expect_echo(connection, "after")
 
 
+def tls(authority, version):
+    context = ssl.create_default_context(cafile=authority)
+    context.minimum_version = context.maximum_version = version
+    return context
+
+
+async def encrypted(url, authority):
+    """Speaks every version of TLS with whom that authority has certified."""
+    for version, name in [(ssl.TLSVersion.TLSv1_2, "TLSv1.2"), (ssl.TLSVersion.TLSv1_3, "TLSv1.3")]:
+        options = {"ssl": tls(authority, version), "server_hostname": "localhost"}
+        async with open_(url + "/facts", **options) as connection:
+            assert connection.transport.get_extra_info("ssl_object").version() == name
+            facts = json.loads(await connection.recv())
+            assert facts["headers"]["x-forwarded-proto"] == ["https"], facts
+            for size in [0, 1, 16_384, 16_385, 1 << 20, 8 << 20]:
+                await expect_echo(connection, random.randbytes(size))
+        async with open_(url + "/close", **options) as connection:
+            await connection.send(json.dumps([3000, "enough"]))
+            assert await expect_close(connection) == (3000, "enough")
+
+
+async def distrusts(url, authority, name, words):
+    """Finds that whoever is there does not prove to be `name`, and says so in these words."""
+    try:
+        await open_(url, ssl=tls(authority, ssl.TLSVersion.TLSv1_3), server_hostname=name)
+    except ssl.SSLCertVerificationError as error:
+        assert words in str(error), error
+    else:
+        raise AssertionError("it was believed")
+
+
 async def drained(url):
     """Waits for the proxy to go down, and says so when it may."""
     async with open_(url + "/facts") as connection:
@@ -188,6 +220,8 @@ SCENARIOS = [
     refused,
     crowd,
     survive,
+    encrypted,
+    distrusts,
     drained,
 ]
 
