@@ -23,8 +23,8 @@ pub(super) struct Machine {
     pub(super) outgoing: Vec<u8>,
     /// Whether the peer has said, by close_notify, that it will send no more.
     has_peer_closed: bool,
-    /// Why nothing is asked of rustls any more.
-    failure: Option<Error>,
+    /// What the peer did wrong. rustls is not asked anything after that: it would look for bytes that are gone.
+    pub(super) failure: Option<Error>,
 }
 
 enum End {
@@ -92,19 +92,22 @@ impl Machine {
         self.has_peer_closed
     }
 
-    /// Decrypts `bytes` into `plain`. Says how many of them, from the front, are done with, and why no more are.
-    ///
-    /// The others have to be there whenever rustls goes on, as it left them: it remembers where in them there are parts
-    /// of a message that is not whole yet.
+    /// Decrypts `bytes` into `plain`. Says how many of them, from the front, are done with, and why no more are. Those
+    /// that are not have to be in front of the next: rustls remembers how far it has looked into them.
     ///
     /// # Errors
     /// The peer broke the protocol. What it has to be told is in `outgoing`.
     pub(super) fn take(&mut self, bytes: &mut [u8], plain: &mut Plain<'_>) -> Result<(usize, Pause), Error> {
-        self.check()?;
+        if let Some(failure) = &self.failure {
+            return Err(failure.clone());
+        }
         let mut taken = 0;
         loop {
             let rest = bytes.get_mut(taken..).unwrap_or_default();
-            let (discard, next) = self.step(rest, plain);
+            let (discard, next) = match &mut self.end {
+                End::Server(end) => step(end.process_tls_records(rest), plain, &mut self.outgoing),
+                End::Client(end) => step(end.process_tls_records(rest), plain, &mut self.outgoing),
+            };
             taken += discard;
             match next {
                 Ok(Next::Wait) => return Ok((taken, Pause::Starved)),
@@ -112,7 +115,8 @@ impl Machine {
                 Ok(Next::Go) => {}
                 Ok(Next::Closed) => self.has_peer_closed = true,
                 Err(error) => {
-                    self.fail(&error);
+                    self.encode_alert(bytes.get_mut(taken..).unwrap_or_default());
+                    self.failure = Some(error.clone());
                     return Err(error);
                 }
             }
@@ -120,61 +124,43 @@ impl Machine {
     }
 
     /// Encrypts `bytes` into `room`, with room for [`OVERHEAD_MAX`] with every [`PAYLOAD_MAX`]; how much that became.
-    /// Only with nothing outgoing, for records have their order. `taken` is what [`Self::take`] has left when it was
-    /// starved.
+    /// `held` is what was not taken. Only when all that can be taken has been, and with nothing outgoing, for records
+    /// have their order.
     ///
     /// # Errors
     /// The connection is not in a state for that.
-    pub(super) fn encrypt(
-        &mut self,
-        taken: &mut [u8],
-        bytes: &[u8],
-        room: &mut [u8],
-    ) -> Result<usize, Error> {
-        self.say(taken, Word::Bytes(bytes), room)
+    pub(super) fn encrypt(&mut self, bytes: &[u8], room: &mut [u8], held: &mut [u8]) -> Result<usize, Error> {
+        self.say(Word::Bytes(bytes), room, held)
     }
 
-    /// Says that nothing more will come from us (RFC 8446 §6.1). A connection that has no keys yet ends without. `taken`
+    /// Says that nothing more will come from us (RFC 8446 §6.1). A connection that has no keys yet ends without. `held` is
     /// as for [`Self::encrypt`].
-    pub(super) fn close(&mut self, taken: &mut [u8]) {
+    pub(super) fn close(&mut self, held: &mut [u8]) {
         let mut room = [0; OVERHEAD_MAX];
-        if let Ok(len) = self.say(taken, Word::CloseNotify, &mut room) {
+        if let Ok(len) = self.say(Word::CloseNotify, &mut room, held) {
             self.outgoing.extend_from_slice(room.get(..len).unwrap_or_default());
         }
     }
 
-    fn say(&mut self, taken: &mut [u8], word: Word<'_>, room: &mut [u8]) -> Result<usize, Error> {
-        self.check()?;
+    fn say(&mut self, word: Word<'_>, room: &mut [u8], held: &mut [u8]) -> Result<usize, Error> {
+        if let Some(failure) = &self.failure {
+            return Err(failure.clone());
+        }
         let said = match &mut self.end {
-            End::Server(end) => say(end.process_tls_records(taken), word, room),
-            End::Client(end) => say(end.process_tls_records(taken), word, room),
+            End::Server(end) => say(end.process_tls_records(held), word, room),
+            End::Client(end) => say(end.process_tls_records(held), word, room),
         };
         said.unwrap_or(Err(Error::HandshakeNotComplete))
     }
 
-    fn check(&self) -> Result<(), Error> {
-        self.failure.clone().map_or(Ok(()), Err)
-    }
-
-    /// After an error rustls may have an alert for the peer, behind what it had to say before. It is asked for nothing
-    /// else: it would fail again, and say so again.
-    fn fail(&mut self, error: &Error) {
-        self.failure = Some(error.clone());
+    /// After an error: rustls has an alert for the peer, if it is the peer's fault.
+    fn encode_alert(&mut self, held: &mut [u8]) {
         let mut plain = Plain::none();
-        // As long as it has something to say, it does not look at the bytes that are not there.
-        while self.state().wants_write() {
-            let (_, next) = self.step(&mut [], &mut plain);
-            if !matches!(next, Ok(Next::Go)) {
-                return;
-            }
-        }
-    }
-
-    fn step(&mut self, bytes: &mut [u8], plain: &mut Plain<'_>) -> (usize, Result<Next, Error>) {
-        match &mut self.end {
-            End::Server(end) => step(end.process_tls_records(bytes), plain, &mut self.outgoing),
-            End::Client(end) => step(end.process_tls_records(bytes), plain, &mut self.outgoing),
-        }
+        // What else it says is the same error again.
+        let _ = match &mut self.end {
+            End::Server(end) => step(end.process_tls_records(held), &mut plain, &mut self.outgoing),
+            End::Client(end) => step(end.process_tls_records(held), &mut plain, &mut self.outgoing),
+        };
     }
 }
 
@@ -186,6 +172,11 @@ impl<'b> Plain<'b> {
     /// No room: what comes overflows.
     pub(super) fn none() -> Self {
         Self::new(&mut [])
+    }
+
+    /// No room, and something has overflown already.
+    pub(super) fn behind(overflow: Vec<u8>) -> Self {
+        Self { overflow, ..Self::none() }
     }
 
     fn push(&mut self, payload: &[u8]) {

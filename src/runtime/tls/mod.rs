@@ -145,16 +145,7 @@ impl Tls {
     }
 
     fn new(socket: Socket, early: Vec<u8>, machine: Machine, workspace: Workspace) -> Self {
-        let session = Session {
-            machine,
-            incoming: early,
-            may_have_records: true,
-            decrypted: Vec::new(),
-            owed: 0,
-            has_ended: false,
-            has_said_goodbye: false,
-        };
-        Self { socket, workspace, session: RefCell::new(session) }
+        Self { socket, workspace, session: RefCell::new(Session::new(early, machine)) }
     }
 
     async fn handshake(&self) -> Result<(), Failure> {
@@ -240,13 +231,26 @@ impl Tls {
 }
 
 impl Session {
+    /// One that begins with these bytes of the peer's.
+    fn new(incoming: Vec<u8>, machine: Machine) -> Self {
+        Self {
+            machine,
+            incoming,
+            may_have_records: true,
+            decrypted: Vec::new(),
+            owed: 0,
+            has_ended: false,
+            has_said_goodbye: false,
+        }
+    }
+
     /// Goes on with the handshake; whether it is complete.
     fn shake_hands(&mut self, socket: &Socket, workspace: &mut [u8]) -> Result<bool, Failure> {
         loop {
             if self.may_have_records {
                 let mut plain = Plain::none();
                 let taken = self.take(workspace, 0, &mut plain);
-                self.decrypted.append(&mut plain.overflow);
+                self.decrypted = plain.overflow;
                 if let Err(error) = taken {
                     // The alert that says why; to a peer that takes it.
                     let _ = self.flush(socket);
@@ -293,7 +297,7 @@ impl Session {
             self.decrypted = plain.overflow;
             // Answers to key updates, and alerts. A peer that does not take them now gets them with the next bytes.
             let flushed = self.flush(socket);
-            taken.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+            taken.map_err(wrong)?;
             flushed?;
             if len > 0 {
                 return Ok(Some(len));
@@ -330,6 +334,30 @@ impl Session {
         Ok(())
     }
 
+    /// Takes what there still is to take, for as long as there is rustls has no ear for us.
+    fn settle(&mut self) -> Result<(), rustls::Error> {
+        loop {
+            let mut plain = Plain::behind(std::mem::take(&mut self.decrypted));
+            let taken = self.machine.take(&mut self.incoming, &mut plain);
+            self.decrypted = plain.overflow;
+            let (taken, pause) = taken?;
+            if taken > 0 {
+                self.incoming = self.incoming.get(taken..).unwrap_or_default().to_vec();
+            }
+            self.may_have_records = false;
+            if pause == Pause::Starved {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Says, if it can be said, that nothing more will come from us.
+    fn close(&mut self) {
+        if self.settle().is_ok() {
+            self.machine.close(&mut self.incoming);
+        }
+    }
+
     /// Gives the reader what it had no room for.
     fn give(&mut self, buffer: &mut [u8]) -> usize {
         let len = buffer.len().min(self.decrypted.len());
@@ -340,32 +368,10 @@ impl Session {
         len
     }
 
-    /// Has rustls do all that it has to do before it takes bytes of ours: behind a handshake with which the peer's first
-    /// bytes came, there are tickets. What the peer has sent is decrypted for its reader.
-    fn settle(&mut self) -> Result<(), rustls::Error> {
-        let mut plain = Plain::none();
-        let mut pause = Pause::Full;
-        while pause == Pause::Full {
-            let taken;
-            (taken, pause) = self.machine.take(&mut self.incoming, &mut plain)?;
-            self.incoming = self.incoming.get(taken..).unwrap_or_default().to_vec();
-        }
-        self.decrypted.append(&mut plain.overflow);
-        self.may_have_records = false;
-        Ok(())
-    }
-
-    /// Says goodbye, to a peer that can still be told.
-    fn close(&mut self) {
-        if self.settle().is_ok() {
-            self.machine.close(&mut self.incoming);
-        }
-    }
-
     /// Encrypts and sends as much of `bytes` as the socket takes.
     fn write(&mut self, socket: &Socket, workspace: &mut [u8], bytes: &[u8]) -> io::Result<usize> {
         let mut written = 0;
-        self.settle().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        self.settle().map_err(wrong)?;
         while self.flush(socket)? {
             written += std::mem::take(&mut self.owed).min(bytes.len() - written);
             let rest = bytes.get(written..).unwrap_or_default();
@@ -373,8 +379,7 @@ impl Session {
             if chunk.is_empty() {
                 break;
             }
-            let encrypted = self.machine.encrypt(&mut self.incoming, chunk, workspace);
-            let len = encrypted.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+            let len = self.machine.encrypt(chunk, workspace, &mut self.incoming).map_err(wrong)?;
             let records = workspace.get(..len).unwrap_or_default();
             let sent = socket.try_write(records)?;
             self.machine.outgoing.extend_from_slice(records.get(sent..).unwrap_or_default());
@@ -393,6 +398,11 @@ impl Session {
         *outgoing = outgoing.get(sent..).unwrap_or_default().to_vec();
         Ok(outgoing.is_empty())
     }
+}
+
+/// The peer broke the protocol, or the connection has failed before.
+fn wrong(error: rustls::Error) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
 fn cut_off() -> io::Error {

@@ -179,3 +179,70 @@ fn an_idle_connection_has_no_buffers() {
         },
     );
 }
+
+/// What a client says first, as one record.
+fn client_hello(client: Arc<ClientConfig>) -> Vec<u8> {
+    let mut hello = Vec::new();
+    let name = ServerName::try_from("localhost").unwrap();
+    ClientConnection::new(client, name).unwrap().write_tls(&mut hello).unwrap();
+    hello
+}
+
+/// The same handshake message in records of this size.
+fn in_records(hello: &[u8], size: usize) -> Vec<u8> {
+    let record =
+        |part: &[u8]| [&hello[..3], &u16::try_from(part.len()).unwrap().to_be_bytes(), part].concat();
+    hello[5..].chunks(size).flat_map(record).collect()
+}
+
+/// Sends `bytes` to a server in pieces of `cut`, has it try to answer each, and hangs up.
+fn pester(server: &Arc<ServerConfig>, bytes: &[u8], cut: usize) -> Session {
+    let mut session = Session::new(Vec::new(), Machine::server(server.clone()).unwrap());
+    let mut workspace = vec![0; WORKSPACE_BYTES];
+    for piece in bytes.chunks(cut) {
+        let kept = session.incoming.len();
+        workspace[kept..kept + piece.len()].copy_from_slice(piece);
+        let mut plain = Plain::none();
+        let taken = session.take(&mut workspace, piece.len(), &mut plain);
+        let settled = session.settle();
+        let mut room = [0; 1024];
+        assert!(
+            session.machine.encrypt(b"x", &mut room, &mut session.incoming).is_err(),
+            "there are no keys"
+        );
+        if taken.is_err() {
+            assert_eq!(taken, settled, "an error stays");
+            break;
+        }
+    }
+    session.close();
+    session
+}
+
+#[test]
+fn half_a_message_with_something_else_behind_it_panics_nobody() {
+    let (server, _) = configurations();
+    // RFC 8446 §5.1: handshake messages MUST NOT be interleaved with other record types.
+    let session = pester(&server, &[22, 3, 1, 0, 1, 1, 21, 3, 1, 0, 2, 1, 0], 13);
+    assert!(session.machine.failure.is_some());
+}
+
+#[test]
+fn no_client_hello_cut_or_spoilt_panics_anybody() {
+    let (server, client) = configurations();
+    let hello = client_hello(client);
+    for cut in [1, 7, 100, 5000] {
+        assert!(pester(&server, &hello, cut).machine.failure.is_none());
+        let session = pester(&server, &in_records(&hello, 20), cut);
+        assert!(session.machine.failure.is_none() && !session.machine.outgoing.is_empty(), "it was answered");
+    }
+    for at in 0..hello.len() {
+        for spoil in [1, 0x80, 0xFF] {
+            let mut spoilt = hello.clone();
+            spoilt[at] ^= spoil;
+            pester(&server, &spoilt, 64);
+            pester(&server, &in_records(&spoilt, 50), 5000);
+            pester(&server, &spoilt[..at], 5000);
+        }
+    }
+}
