@@ -153,14 +153,19 @@ impl Machine {
         said.unwrap_or(Err(Error::HandshakeNotComplete))
     }
 
-    /// After an error: rustls has an alert for the peer, if it is the peer's fault.
+    /// After an error: rustls has an alert for the peer, if it is the peer's fault; behind what it had to say before.
     fn encode_alert(&mut self, held: &mut [u8]) {
         let mut plain = Plain::none();
-        // What else it says is the same error again.
-        let _ = match &mut self.end {
-            End::Server(end) => step(end.process_tls_records(held), &mut plain, &mut self.outgoing),
-            End::Client(end) => step(end.process_tls_records(held), &mut plain, &mut self.outgoing),
-        };
+        // It hands that out piece by piece, and as long as it does, it does not fail again.
+        while self.state().wants_write() {
+            let (_, next) = match &mut self.end {
+                End::Server(end) => step(end.process_tls_records(held), &mut plain, &mut self.outgoing),
+                End::Client(end) => step(end.process_tls_records(held), &mut plain, &mut self.outgoing),
+            };
+            if !matches!(next, Ok(Next::Go)) {
+                return;
+            }
+        }
     }
 }
 
