@@ -248,7 +248,8 @@ impl Session {
     fn shake_hands(&mut self, socket: &Socket, workspace: &mut [u8]) -> Result<bool, Failure> {
         loop {
             if self.may_have_records {
-                let mut plain = Plain::none();
+                // The peer's first bytes may be there while our last ones wait to leave.
+                let mut plain = Plain::behind(std::mem::take(&mut self.decrypted));
                 let taken = self.take(workspace, 0, &mut plain);
                 self.decrypted = plain.overflow;
                 if let Err(error) = taken {
