@@ -23,7 +23,7 @@ pub(super) struct Machine {
     pub(super) outgoing: Vec<u8>,
     /// Whether the peer has said, by close_notify, that it will send no more.
     has_peer_closed: bool,
-    /// What the peer did wrong. rustls is not asked anything after that: it would look for bytes that are gone.
+    /// Why nothing is asked of rustls any more.
     pub(super) failure: Option<Error>,
 }
 
@@ -92,22 +92,19 @@ impl Machine {
         self.has_peer_closed
     }
 
-    /// Decrypts `bytes` into `plain`. Says how many of them, from the front, are done with, and why no more are. Those
-    /// that are not have to be in front of the next: rustls remembers how far it has looked into them.
+    /// Decrypts `bytes` into `plain`. Says how many of them, from the front, are done with, and why no more are.
+    ///
+    /// The others have to be there whenever rustls goes on, as it left them: it remembers where in them there are parts
+    /// of a message that is not whole yet.
     ///
     /// # Errors
     /// The peer broke the protocol. What it has to be told is in `outgoing`.
     pub(super) fn take(&mut self, bytes: &mut [u8], plain: &mut Plain<'_>) -> Result<(usize, Pause), Error> {
-        if let Some(failure) = &self.failure {
-            return Err(failure.clone());
-        }
+        self.check()?;
         let mut taken = 0;
         loop {
             let rest = bytes.get_mut(taken..).unwrap_or_default();
-            let (discard, next) = match &mut self.end {
-                End::Server(end) => step(end.process_tls_records(rest), plain, &mut self.outgoing),
-                End::Client(end) => step(end.process_tls_records(rest), plain, &mut self.outgoing),
-            };
+            let (discard, next) = self.step(rest, plain);
             taken += discard;
             match next {
                 Ok(Next::Wait) => return Ok((taken, Pause::Starved)),
@@ -115,8 +112,7 @@ impl Machine {
                 Ok(Next::Go) => {}
                 Ok(Next::Closed) => self.has_peer_closed = true,
                 Err(error) => {
-                    self.encode_alert(bytes.get_mut(taken..).unwrap_or_default());
-                    self.failure = Some(error.clone());
+                    self.fail(&error);
                     return Err(error);
                 }
             }
@@ -124,47 +120,60 @@ impl Machine {
     }
 
     /// Encrypts `bytes` into `room`, with room for [`OVERHEAD_MAX`] with every [`PAYLOAD_MAX`]; how much that became.
-    /// `held` is what was not taken. Only when all that can be taken has been, and with nothing outgoing, for records
-    /// have their order.
+    /// Only with nothing outgoing, for records have their order. `taken` is what [`Self::take`] has left when it was
+    /// starved.
     ///
     /// # Errors
     /// The connection is not in a state for that.
-    pub(super) fn encrypt(&mut self, bytes: &[u8], room: &mut [u8], held: &mut [u8]) -> Result<usize, Error> {
-        self.say(Word::Bytes(bytes), room, held)
+    pub(super) fn encrypt(
+        &mut self,
+        taken: &mut [u8],
+        bytes: &[u8],
+        room: &mut [u8],
+    ) -> Result<usize, Error> {
+        self.say(taken, Word::Bytes(bytes), room)
     }
 
-    /// Says that nothing more will come from us (RFC 8446 §6.1). A connection that has no keys yet ends without. `held` is
+    /// Says that nothing more will come from us (RFC 8446 §6.1). A connection that has no keys yet ends without. `taken`
     /// as for [`Self::encrypt`].
-    pub(super) fn close(&mut self, held: &mut [u8]) {
+    pub(super) fn close(&mut self, taken: &mut [u8]) {
         let mut room = [0; OVERHEAD_MAX];
-        if let Ok(len) = self.say(Word::CloseNotify, &mut room, held) {
+        if let Ok(len) = self.say(taken, Word::CloseNotify, &mut room) {
             self.outgoing.extend_from_slice(room.get(..len).unwrap_or_default());
         }
     }
 
-    fn say(&mut self, word: Word<'_>, room: &mut [u8], held: &mut [u8]) -> Result<usize, Error> {
-        if let Some(failure) = &self.failure {
-            return Err(failure.clone());
-        }
+    fn say(&mut self, taken: &mut [u8], word: Word<'_>, room: &mut [u8]) -> Result<usize, Error> {
+        self.check()?;
         let said = match &mut self.end {
-            End::Server(end) => say(end.process_tls_records(held), word, room),
-            End::Client(end) => say(end.process_tls_records(held), word, room),
+            End::Server(end) => say(end.process_tls_records(taken), word, room),
+            End::Client(end) => say(end.process_tls_records(taken), word, room),
         };
         said.unwrap_or(Err(Error::HandshakeNotComplete))
     }
 
-    /// After an error: rustls has an alert for the peer, if it is the peer's fault; behind what it had to say before.
-    fn encode_alert(&mut self, held: &mut [u8]) {
+    fn check(&self) -> Result<(), Error> {
+        self.failure.clone().map_or(Ok(()), Err)
+    }
+
+    /// After an error rustls may have an alert for the peer, behind what it had to say before. It is asked for nothing
+    /// else: it would fail again, and say so again.
+    fn fail(&mut self, error: &Error) {
+        self.failure = Some(error.clone());
         let mut plain = Plain::none();
-        // It hands that out piece by piece, and as long as it does, it does not fail again.
+        // As long as it has something to say, it does not look at the bytes that are not there.
         while self.state().wants_write() {
-            let (_, next) = match &mut self.end {
-                End::Server(end) => step(end.process_tls_records(held), &mut plain, &mut self.outgoing),
-                End::Client(end) => step(end.process_tls_records(held), &mut plain, &mut self.outgoing),
-            };
+            let (_, next) = self.step(&mut [], &mut plain);
             if !matches!(next, Ok(Next::Go)) {
                 return;
             }
+        }
+    }
+
+    fn step(&mut self, bytes: &mut [u8], plain: &mut Plain<'_>) -> (usize, Result<Next, Error>) {
+        match &mut self.end {
+            End::Server(end) => step(end.process_tls_records(bytes), plain, &mut self.outgoing),
+            End::Client(end) => step(end.process_tls_records(bytes), plain, &mut self.outgoing),
         }
     }
 }
@@ -177,11 +186,6 @@ impl<'b> Plain<'b> {
     /// No room: what comes overflows.
     pub(super) fn none() -> Self {
         Self::new(&mut [])
-    }
-
-    /// No room, and something has overflown already.
-    pub(super) fn behind(overflow: Vec<u8>) -> Self {
-        Self { overflow, ..Self::none() }
     }
 
     fn push(&mut self, payload: &[u8]) {

@@ -248,10 +248,9 @@ impl Session {
     fn shake_hands(&mut self, socket: &Socket, workspace: &mut [u8]) -> Result<bool, Failure> {
         loop {
             if self.may_have_records {
-                // The peer's first bytes may be there while our last ones wait to leave.
-                let mut plain = Plain::behind(std::mem::take(&mut self.decrypted));
+                let mut plain = Plain::none();
                 let taken = self.take(workspace, 0, &mut plain);
-                self.decrypted = plain.overflow;
+                self.decrypted.append(&mut plain.overflow);
                 if let Err(error) = taken {
                     // The alert that says why; to a peer that takes it.
                     let _ = self.flush(socket);
@@ -298,7 +297,7 @@ impl Session {
             self.decrypted = plain.overflow;
             // Answers to key updates, and alerts. A peer that does not take them now gets them with the next bytes.
             let flushed = self.flush(socket);
-            taken.map_err(wrong)?;
+            taken.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
             flushed?;
             if len > 0 {
                 return Ok(Some(len));
@@ -335,30 +334,6 @@ impl Session {
         Ok(())
     }
 
-    /// Takes what there still is to take, for as long as there is rustls has no ear for us.
-    fn settle(&mut self) -> Result<(), rustls::Error> {
-        loop {
-            let mut plain = Plain::behind(std::mem::take(&mut self.decrypted));
-            let taken = self.machine.take(&mut self.incoming, &mut plain);
-            self.decrypted = plain.overflow;
-            let (taken, pause) = taken?;
-            if taken > 0 {
-                self.incoming = self.incoming.get(taken..).unwrap_or_default().to_vec();
-            }
-            self.may_have_records = false;
-            if pause == Pause::Starved {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Says, if it can be said, that nothing more will come from us.
-    fn close(&mut self) {
-        if self.settle().is_ok() {
-            self.machine.close(&mut self.incoming);
-        }
-    }
-
     /// Gives the reader what it had no room for.
     fn give(&mut self, buffer: &mut [u8]) -> usize {
         let len = buffer.len().min(self.decrypted.len());
@@ -369,10 +344,32 @@ impl Session {
         len
     }
 
+    /// Has rustls do all that it has to do before it takes bytes of ours: behind a handshake with which the peer's first
+    /// bytes came, there are tickets. What the peer has sent is decrypted for its reader.
+    fn settle(&mut self) -> Result<(), rustls::Error> {
+        let mut plain = Plain::none();
+        let mut pause = Pause::Full;
+        while pause == Pause::Full {
+            let taken;
+            (taken, pause) = self.machine.take(&mut self.incoming, &mut plain)?;
+            self.incoming = self.incoming.get(taken..).unwrap_or_default().to_vec();
+        }
+        self.decrypted.append(&mut plain.overflow);
+        self.may_have_records = false;
+        Ok(())
+    }
+
+    /// Says goodbye, to a peer that can still be told.
+    fn close(&mut self) {
+        if self.settle().is_ok() {
+            self.machine.close(&mut self.incoming);
+        }
+    }
+
     /// Encrypts and sends as much of `bytes` as the socket takes.
     fn write(&mut self, socket: &Socket, workspace: &mut [u8], bytes: &[u8]) -> io::Result<usize> {
         let mut written = 0;
-        self.settle().map_err(wrong)?;
+        self.settle().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         while self.flush(socket)? {
             written += std::mem::take(&mut self.owed).min(bytes.len() - written);
             let rest = bytes.get(written..).unwrap_or_default();
@@ -380,7 +377,8 @@ impl Session {
             if chunk.is_empty() {
                 break;
             }
-            let len = self.machine.encrypt(chunk, workspace, &mut self.incoming).map_err(wrong)?;
+            let encrypted = self.machine.encrypt(&mut self.incoming, chunk, workspace);
+            let len = encrypted.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
             let records = workspace.get(..len).unwrap_or_default();
             let sent = socket.try_write(records)?;
             self.machine.outgoing.extend_from_slice(records.get(sent..).unwrap_or_default());
@@ -399,11 +397,6 @@ impl Session {
         *outgoing = outgoing.get(sent..).unwrap_or_default().to_vec();
         Ok(outgoing.is_empty())
     }
-}
-
-/// The peer broke the protocol, or the connection has failed before.
-fn wrong(error: rustls::Error) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
 fn cut_off() -> io::Error {

@@ -207,7 +207,7 @@ fn pester(server: &Arc<ServerConfig>, bytes: &[u8], cut: usize) -> Session {
         let settled = session.settle();
         let mut room = [0; 1024];
         assert!(
-            session.machine.encrypt(b"x", &mut room, &mut session.incoming).is_err(),
+            session.machine.encrypt(&mut session.incoming, b"x", &mut room).is_err(),
             "there are no keys"
         );
         if taken.is_err() {
