@@ -250,6 +250,25 @@ fn a_backend_that_wants_a_certificate_gets_ours_or_is_told_of() {
 }
 
 #[test]
+fn openssl_says_that_it_wants_a_certificate_in_every_version() {
+    let (authority, clients) = (Authority::new(), Authority::new());
+    let certificate = authority.certificate(&["localhost"], Validity::Now);
+    let named = believing(&authority) + "server_name = \"localhost\"\n";
+    // TLS 1.2 has no alert of its own for it, and refuses within the handshake (RFC 5246 §7.4.6).
+    let rows =
+        [("-tls1_2", "or a client certificate that it wants"), ("-tls1_3", "wants a client certificate")];
+    for (version, words) in rows {
+        let wanting = ["-rev", "-Verify", "1", "-CAfile", &clients.file(), version];
+        let (_server, address) = OpenSsl::serve(&certificate, &wanting);
+        let mut site = site_of(&pool(&[&format!("wss://{address}")], &named));
+        assert_eq!(refused(&site.proxy.address, "/").0.status(), 502);
+        let line = site.proxy.line("no TLS session");
+        assert!(line.get("error").contains(words), "{version}: {}", line.0);
+        assert_eq!(handshakes(&site, "alert"), 1, "{version}");
+    }
+}
+
+#[test]
 fn sessions_with_a_backend_are_resumed() {
     let authority = Authority::new();
     let certificate = authority.certificate(&["127.0.0.1"], Validity::Now);
