@@ -168,7 +168,8 @@ pub fn fault(error: &io::Error) -> Fault {
             Fault::NoResource
         }
         Some(Errno::TIMEDOUT) => Fault::TimedOut,
-        Some(Errno::PIPE | Errno::CONNRESET) => Fault::Broken,
+        // What the kernel has no number for, TLS says of a connection that stood.
+        Some(Errno::PIPE | Errno::CONNRESET) | None => Fault::Broken,
         _ => Fault::Unreachable,
     }
 }
