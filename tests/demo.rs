@@ -11,7 +11,7 @@ use std::thread;
 
 use rustix::process::{Pid, Signal, kill_process};
 use support::proxy::command;
-use support::tls::{dial, over};
+use support::tls::{client_that_believes, dial, over};
 use support::ws::{expect_echo, text};
 use support::{DEADLINE, loopback};
 
@@ -102,7 +102,7 @@ fn the_demo_speaks_tls_by_a_certificate_that_it_says_how_to_believe() {
 
     let (host, _) = address.split_once(':').expect("host and port");
     for name in ["localhost", host] {
-        let stream = dial(address, name, support::tls::believing(&authority)).expect("a handshake");
+        let stream = dial(address, name, client_that_believes(&authority)).expect("a handshake");
         expect_echo(&mut over(stream), &text("hello"));
     }
     demo.expect_traffic();

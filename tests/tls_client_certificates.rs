@@ -158,6 +158,22 @@ fn connections_of_one_certificates_name_are_counted() {
 }
 
 #[test]
+fn a_handshake_may_come_in_records_as_small_as_it_likes() {
+    let (backend, clients) = (Backend::echo(), Authority::new());
+    let mut secured = Secured::start(&backend.url(), &wanted(&clients, "required"));
+    let certificate = clients.client_certificate("sensor-17", Validity::Now);
+    for version in [&TLS12, &TLS13] {
+        let mut config = secured.authority.client_with_of(&certificate, &[version]);
+        // A certificate is then a dozen records, which are no message each.
+        config.max_fragment_size = Some(64);
+        let mut client = over(shake(&secured, config).expect("a handshake"));
+        expect_echo(&mut client, &text(&"hello".repeat(1000)));
+        drop(client);
+        assert_eq!(secured.proxy.session().get("identity"), "sensor-17");
+    }
+}
+
+#[test]
 fn openssl_is_asked_for_a_certificate_of_the_right_authority() {
     let (backend, clients) = (Backend::echo(), Authority::new());
     let secured = Secured::start(&backend.url(), &wanted(&clients, "optional"));

@@ -125,8 +125,17 @@ impl Authority {
 
     /// The same, with a certificate of its own.
     pub(crate) fn client_with(&self, certificate: &Certificate) -> ClientConfig {
+        self.client_with_of(certificate, rustls::ALL_VERSIONS)
+    }
+
+    /// The same, which speaks these versions.
+    pub(crate) fn client_with_of(
+        &self,
+        certificate: &Certificate,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> ClientConfig {
         let (chain, key) = certificate.der();
-        let builder = self.client_builder(rustls::ALL_VERSIONS);
+        let builder = self.client_builder(versions);
         builder.with_client_auth_cert(chain, key).expect("they belong together")
     }
 
@@ -137,12 +146,7 @@ impl Authority {
 
 /// A client that believes the authority of this certificate (PEM) alone.
 pub(crate) fn client_that_believes(root: &str) -> ClientConfig {
-    let mut authorities = RootCertStore::empty();
-    let root = CertificateDer::from_pem_slice(root.as_bytes()).expect("it is PEM");
-    authorities.add(root).expect("it is an authority");
-    let builder = ClientConfig::builder_with_provider(provider());
-    let builder = builder.with_protocol_versions(rustls::ALL_VERSIONS).expect("rustls has them");
-    builder.with_root_certificates(authorities).with_no_client_auth()
+    client_builder(root, rustls::ALL_VERSIONS).with_no_client_auth()
 }
 
 /// A certificate and its key, in PEM; also as files, there for as long as this.
@@ -207,11 +211,6 @@ impl Certificate {
         let builder = builder.with_client_cert_verifier(verifier.build().expect("there is an authority"));
         builder.with_single_cert(chain, key).expect("they belong together")
     }
-}
-
-/// A client that believes this authority alone, of which it is given the PEM.
-pub(crate) fn believing(authority: &str) -> ClientConfig {
-    client_builder(authority, rustls::ALL_VERSIONS).with_no_client_auth()
 }
 
 /// tungstenite as a client at `address` of a server that goes by `localhost`.
