@@ -6,17 +6,19 @@
 //! 1. The kernel hands a connection to one shard: each core has a listener of its own
 //!    (`runtime::listener`, SO_REUSEPORT), and `shard::acceptor` takes what it is given, or gives it to a shard that
 //!    has fewer.
-//! 2. `shard::upgrade` reads the request's head, [`routing::Router`] finds its route, [`protocol::handshake`] judges
+//! 2. Where TLS is spoken, `shard::arrive` performs its handshake, as [`tls::Server`] says. From here on a connection is
+//!    a `runtime::Stream`, plain or TLS, and nobody who reads or writes it need know which.
+//! 3. `shard::upgrade` reads the request's head, [`routing::Router`] finds its route, [`protocol::handshake`] judges
 //!    the upgrade, and [`guard::Guard`] who may have it. What the whole process has only so many of, `shard::permit`
 //!    asks of the control plane.
-//! 3. `shard::place` finds the backend: [`balance::Selector`] picks it, from the latest [`balance::Snapshot`] and what
-//!    this shard saw itself; `shard::dial` performs the handshake with it. Whoever fails is passed over. Only then
-//!    does the client get its 101.
-//! 4. From here on `shard::pump` reads one peer into the shard's scratch buffer, [`session::Tunnel`] says how much of
+//! 4. `shard::place` finds the backend: [`balance::Selector`] picks it, from the latest [`balance::Snapshot`] and what
+//!    this shard saw itself; `shard::dial` performs the handshake with it, in TLS as [`tls::Client`] says or without.
+//!    Whoever fails is passed over. Only then does the client get its 101.
+//! 5. From here on `shard::pump` reads one peer into the shard's scratch buffer, [`session::Tunnel`] says how much of
 //!    it may go on, having [scanned](protocol::frame::Scanner) it, and the pump writes that to the other peer.
 //!    The bytes are the same bytes; what the other socket does not take is kept, and until it has left, nothing more
 //!    is read.
-//! 5. The first Close, end, violation or deadline makes the tunnel end both sides, each as it deserves.
+//! 6. The first Close, end, violation or deadline makes the tunnel end both sides, each as it deserves.
 //!
 //! All of a shard's tasks are polled by one `runtime::Driver`, on epoll, inside a pinned glommio executor.
 //! Beside the shards there is one control thread (`control`): it judges the backends' [`health`] from what the
@@ -27,9 +29,9 @@
 //!
 //! *Pure* rooms ([`balance`], [`config`], [`guard`], [`health`], [`protocol`], [`routing`], [`session`], [`telemetry`],
 //! [`tls`], [`wires`]) touch neither clock nor socket: time, randomness and bytes are arguments. They build without the
-//! `runtime` feature, which proves it. *Shells* (`runtime`, `shard`, `control`) touch the world and decide little. `server` puts them
-//! together; `load` reads a configuration from disk; `demo` shows them at work, `ops` asks a running one how it is.
-//! `tests/architecture.rs` holds everybody to it; `docs/adr` says why.
+//! `runtime` feature, which proves it. *Shells* (`runtime`, `shard`, `control`) touch the world and decide little.
+//! `server` puts them together; `load` reads a configuration from disk; `demo` shows them at work, `ops` asks a running
+//! one how it is. `tests/architecture.rs` holds everybody to it; `docs/adr` says why.
 
 pub mod balance;
 pub mod config;

@@ -1,7 +1,7 @@
 //! Every message that crosses threads. Nothing else does.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::balance::{BackendId, ShardId, Snapshot, Ticket};
 use crate::config::{Config, ListenAddress};
-use crate::guard::Limits;
+use crate::guard::{Limits, Party};
 use crate::health::Outcome;
 use crate::routing::ListenId;
 use crate::session::Cause;
@@ -145,7 +145,7 @@ pub enum Ask {
         /// Which route.
         route: Arc<str>,
         /// Of whom.
-        client: Option<IpAddr>,
+        client: Party,
         /// How many there may be.
         limits: Limits,
     },
@@ -167,7 +167,7 @@ pub enum Ruling {
     Admitted,
     /// The session may go to this backend.
     Placed(BackendId),
-    /// The route, or the client on it, has as many as it may.
+    /// The route, or whoever comes to it, has as many as it may.
     Denied(Denied),
     /// The pool's queue is full, or waiting in it took too long.
     Crowded,
@@ -178,8 +178,10 @@ pub enum Ruling {
 pub enum Denied {
     /// Connections of the route.
     Route,
-    /// Connections of this client on the route.
-    Client,
+    /// Connections from this address on the route.
+    Address,
+    /// Connections of this identity on the route.
+    Identity,
 }
 
 /// What a shard gives back.
@@ -190,7 +192,7 @@ pub enum Release {
         /// Which route.
         route: Arc<str>,
         /// Of whom.
-        client: Option<IpAddr>,
+        client: Party,
     },
     /// A session on a backend.
     Backend(BackendId),

@@ -11,6 +11,7 @@ use support::backend::Backend;
 use support::frames::{BINARY, CLOSE, CONTINUATION, Frame, PONG, TEXT, client_frame, payload, server_frame};
 use support::gate::{Gate, Session};
 use support::http::{Head, upgrade_request};
+use support::path::Directory;
 use support::proxy::Proxy;
 use support::raw::Raw;
 use support::{BACKEND_LOST, allowed_cores, eventually, loopback, now};
@@ -227,6 +228,49 @@ fn connections_of_one_address_are_counted_exactly_over_all_cores() {
             assert_eq!(ask(proxy.dial(), "/").0.status(), 429);
         }
     }
+}
+
+#[test]
+fn connections_of_one_key_are_counted_wherever_they_come_from() {
+    let (backend, directory) = (Backend::echo(), Directory::new("identities"));
+    // In the log they look alike.
+    let [one, other] = ["1", "2"].map(|last| format!("{}{last}", "x".repeat(100)));
+    std::fs::write(
+        directory.file("keys"),
+        format!("{one}:the-key-of-one-0001\n{other}:the-key-of-other-02\n"),
+    )
+    .expect("the directory is ours");
+    let keys = directory.argument("keys");
+    let route = format!(
+        "auth = {{ kind = \"key\", keys_file = \"{keys}\", from = [\"query:key\"] }}\n\
+         limits = {{ connections_per_identity = 2 }}"
+    );
+    let mut proxy = echoing(&backend, &route, "");
+    let [one, other] = ["/?key=the-key-of-one-0001", "/?key=the-key-of-other-02"];
+    let from =
+        |host, path: &str| ask(Raw::connect_from(Ipv4Addr::new(127, 0, 9, host), &proxy.address), path);
+    let (first, second) = (from(1, one), from(2, one));
+    assert_eq!((first.0.status(), second.0.status()), (101, 101));
+    let (refused, _) = from(3, one);
+    assert_eq!((refused.status(), refused.one("retry-after")), (429, "1"));
+    let _others = [from(1, other), from(1, other)].map(|(head, client)| {
+        assert_eq!(head.status(), 101);
+        client
+    });
+    drop(first);
+    eventually("its place is free", || from(3, one).0.status() == 101);
+    assert_eq!(proxy.refusal(), (429, "connections_per_identity".into()));
+}
+
+#[test]
+fn clients_that_prove_nothing_are_nobody_to_be_counted() {
+    let backend = Backend::echo();
+    let proxy = echoing(&backend, "limits = { connections_per_identity = 1 }", "");
+    let _clients = [(); 3].map(|()| {
+        let (head, client) = ask(proxy.dial(), "/");
+        assert_eq!(head.status(), 101);
+        client
+    });
 }
 
 #[test]

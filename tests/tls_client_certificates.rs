@@ -8,11 +8,13 @@ use std::sync::Arc;
 use rustls::ClientConfig;
 use rustls::version::{TLS12, TLS13};
 use support::backend::{Backend, Stage};
+use support::eventually;
 use support::http::switching;
 use support::openssl::OpenSsl;
 use support::secured::Secured;
 use support::tls::{Authority, Stream, Validity, connect, dial, over};
 use support::ws::{expect_echo, text};
+use tungstenite::{Error, HandshakeError};
 
 /// What backends are told.
 const TELLS: &str = "request_headers = { set = { \"X-Client\" = \"{identity}\" } }\n";
@@ -126,6 +128,33 @@ fn a_session_that_is_resumed_still_has_its_name() {
         drop(client);
         assert_eq!(secured.proxy.session().get("identity"), "sensor-17");
     }
+}
+
+#[test]
+fn connections_of_one_certificates_name_are_counted() {
+    let (backend, clients) = (Backend::echo(), Authority::new());
+    let limit = "limits = { connections_per_identity = 1 }\n";
+    let mut secured = Secured::with(&backend.url(), &wanted(&clients, "optional"), limit);
+    // It is the name that counts, which another certificate has too.
+    let [first, renewed] = [(); 2].map(|()| clients.client_certificate("sensor-17", Validity::Now));
+    let other = clients.client_certificate("sensor-18", Validity::Now);
+    let ask = |certificate| {
+        let stream = shake(&secured, secured.authority.client_with(certificate)).expect("a handshake");
+        tungstenite::client("wss://localhost/", stream).map_err(|error| match error {
+            HandshakeError::Failure(Error::Http(answer)) => answer.status().as_u16(),
+            error @ (HandshakeError::Failure(_) | HandshakeError::Interrupted(_)) => {
+                unreachable!("an answer, not {error}")
+            }
+        })
+    };
+    let admitted = ask(&first).expect("it is the only one");
+    assert_eq!(ask(&renewed).err(), Some(429));
+    let _other = ask(&other).expect("it is somebody else");
+    // Who shows none is nobody in particular, however many there are.
+    let _nobodies = [(); 2].map(|()| connect(secured.address(), &secured.authority));
+    drop(admitted);
+    eventually("its place is free", || ask(&renewed).is_ok());
+    assert_eq!(secured.proxy.refusal(), (429, "connections_per_identity".into()));
 }
 
 #[test]

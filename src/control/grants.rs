@@ -1,13 +1,12 @@
 //! What the whole process has only so many of, and who gets it: seats on backends, connections on routes.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::balance::{self, Arbiter, BackendId, Decision, Snapshot, Ticket};
 use crate::config::Config;
-use crate::guard::{Census, Denial};
+use crate::guard::{Census, Denial, Party};
 use crate::wires::{Ask, Denied, Release, Ruling};
 
 /// Rules on what the shards ask for.
@@ -45,7 +44,8 @@ impl Grants {
                 let number = self.number(&route);
                 Some(match self.census.handle_ask(number, client, limits) {
                     Ok(()) => Ruling::Admitted,
-                    Err(Denial::AddressFull) => Ruling::Denied(Denied::Client),
+                    Err(Denial::AddressFull) => Ruling::Denied(Denied::Address),
+                    Err(Denial::IdentityFull) => Ruling::Denied(Denied::Identity),
                     Err(_) => Ruling::Denied(Denied::Route),
                 })
             }
@@ -98,7 +98,7 @@ impl Grants {
         *self.routes.entry(route.clone()).or_insert(next)
     }
 
-    fn release_route(&mut self, route: &Arc<str>, client: Option<IpAddr>) {
+    fn release_route(&mut self, route: &Arc<str>, client: Party) {
         let number = self.number(route);
         self.census.handle_release(number, client);
     }

@@ -1,14 +1,14 @@
-//! How many sessions there are, of the whole process, by route and by client address.
+//! How many sessions there are, of the whole process, by route, by client address and by who the clients are.
 //!
 //! One ledger, on the control plane: a shard asks before it dials and says so when a session has ended. Clients of one
-//! address come to every shard, so no shard could count them alone.
+//! address come to every shard, and so do those of one identity, so no shard could count them alone.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 
-use super::Denial;
+use super::{Denial, IdentityKey};
 
 /// Bits of an IPv6 address that name the subscriber. The other 64 are its own to choose (RFC 4291 §2.5.4, RFC 8981
 /// for how often it does), so a limit per full address would be none.
@@ -19,12 +19,23 @@ const IPV6_PREFIX_BITS: u32 = 64;
 pub struct Limits {
     /// Sessions of one client address on the route; an IPv6 /64 is one address.
     pub per_ip: Option<u32>,
+    /// Sessions of one identity on the route.
+    pub per_identity: Option<u32>,
     /// Sessions on the route.
     pub max: Option<u32>,
 }
 
-/// The ledger. It holds one entry for each route and each client address that has a session and none for others: at
-/// most two a session, and those that have left leave nothing behind but room for the next.
+/// Whose a session is, as far as that is known: what it is counted under beside its route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Party {
+    /// The client's address; `None` for a Unix socket.
+    pub ip: Option<IpAddr>,
+    /// Who the client has proved to be; `None`: nobody in particular.
+    pub identity: Option<IdentityKey>,
+}
+
+/// The ledger. It holds one entry for each route, address and identity that has a session and none for others: at most
+/// three a session, each of a fixed size, and those that have left leave nothing behind but room for the next.
 ///
 /// Routes are numbered by the caller, who keeps a route's number for as long as it has sessions: a reload that
 /// renumbers would make them others'.
@@ -32,6 +43,7 @@ pub struct Limits {
 pub struct Census {
     routes: HashMap<u32, u32>,
     addresses: HashMap<(u32, IpAddr), u32>,
+    identities: HashMap<(u32, IdentityKey), u32>,
 }
 
 impl Census {
@@ -44,30 +56,36 @@ impl Census {
     /// Enters a session, or says which limit is against it. Every session of a route with limits is entered, and so
     /// counts if a later reload brings the limits down; no session is ended for that.
     ///
-    /// A client without an address (a Unix socket) counts for its route alone.
+    /// A client without an address (a Unix socket) or an identity counts for the rest alone.
     ///
     /// # Errors
-    /// [`Denial::RouteFull`] or [`Denial::AddressFull`], and nothing is entered.
-    pub fn handle_ask(&mut self, route: u32, ip: Option<IpAddr>, limits: Limits) -> Result<(), Denial> {
-        let address = ip.map(|ip| (route, subscriber(ip)));
+    /// [`Denial::RouteFull`], [`Denial::AddressFull`] or [`Denial::IdentityFull`], and nothing is entered.
+    pub fn handle_ask(&mut self, route: u32, party: Party, limits: Limits) -> Result<(), Denial> {
+        let address = party.ip.map(|ip| (route, subscriber(ip)));
+        let identity = party.identity.map(|identity| (route, identity));
         if is_full(self.sessions(route), limits.max) {
             return Err(Denial::RouteFull);
         }
-        if let Some(address) = address {
-            if is_full(count(&self.addresses, &address), limits.per_ip) {
-                return Err(Denial::AddressFull);
-            }
-            enter(&mut self.addresses, address);
+        if address.is_some_and(|address| is_full(count(&self.addresses, &address), limits.per_ip)) {
+            return Err(Denial::AddressFull);
+        }
+        if identity.is_some_and(|identity| is_full(count(&self.identities, &identity), limits.per_identity)) {
+            return Err(Denial::IdentityFull);
         }
         enter(&mut self.routes, route);
+        address.into_iter().for_each(|address| enter(&mut self.addresses, address));
+        identity.into_iter().for_each(|identity| enter(&mut self.identities, identity));
         Ok(())
     }
 
-    /// Strikes a session off that was entered with the same route and address. One that was not is ignored.
-    pub fn handle_release(&mut self, route: u32, ip: Option<IpAddr>) {
+    /// Strikes a session off that was entered with the same route and party. One that was not is ignored.
+    pub fn handle_release(&mut self, route: u32, party: Party) {
         strike_off(&mut self.routes, route);
-        if let Some(ip) = ip {
+        if let Some(ip) = party.ip {
             strike_off(&mut self.addresses, (route, subscriber(ip)));
+        }
+        if let Some(identity) = party.identity {
+            strike_off(&mut self.identities, (route, identity));
         }
     }
 
@@ -81,6 +99,12 @@ impl Census {
     #[must_use]
     pub fn addresses(&self) -> usize {
         self.addresses.len()
+    }
+
+    /// Identities that have a session, each counted once a route.
+    #[must_use]
+    pub fn identities(&self) -> usize {
+        self.identities.len()
     }
 }
 
@@ -122,16 +146,23 @@ fn strike_off<K: Eq + Hash>(counts: &mut HashMap<K, u32>, key: K) {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::Identity;
     use super::*;
 
-    fn ip(text: &str) -> Option<IpAddr> {
-        Some(text.parse().unwrap())
+    const UNLIMITED: Limits = Limits { per_ip: None, per_identity: None, max: None };
+
+    fn ip(text: &str) -> Party {
+        Party { ip: Some(text.parse().unwrap()), identity: None }
+    }
+
+    fn named(name: &str, ip: &str) -> Party {
+        Party { ip: Some(ip.parse().unwrap()), identity: Identity::named(name).key() }
     }
 
     #[test]
     fn grants_up_to_the_limit_and_again_after_a_release() {
         let mut census = Census::new();
-        let limits = Limits { per_ip: Some(2), max: Some(3) };
+        let limits = Limits { per_ip: Some(2), max: Some(3), ..UNLIMITED };
         assert_eq!(census.handle_ask(1, ip("192.0.2.1"), limits), Ok(()));
         assert_eq!(census.handle_ask(1, ip("192.0.2.1"), limits), Ok(()));
         assert_eq!(census.handle_ask(1, ip("192.0.2.1"), limits), Err(Denial::AddressFull));
@@ -144,7 +175,7 @@ mod tests {
 
     #[test]
     fn one_subscriber_is_one_address() {
-        let limits = Limits { per_ip: Some(1), max: None };
+        let limits = Limits { per_ip: Some(1), ..UNLIMITED };
         let rows = [
             // RFC 4291 §2.5.4: the interface identifier is the lower half.
             ("2001:db8:0:1::1", "2001:db8:0:1:ffff:ffff:ffff:ffff", Err(Denial::AddressFull)),
@@ -162,19 +193,45 @@ mod tests {
     }
 
     #[test]
-    fn a_client_without_an_address_counts_for_its_route() {
+    fn an_identity_is_one_wherever_it_comes_from() {
         let mut census = Census::new();
-        let limits = Limits { per_ip: Some(1), max: Some(2) };
-        assert_eq!(census.handle_ask(1, None, limits), Ok(()));
-        assert_eq!(census.handle_ask(1, None, limits), Ok(()));
-        assert_eq!(census.handle_ask(1, None, limits), Err(Denial::RouteFull));
-        assert_eq!(census.addresses(), 0);
+        let limits = Limits { per_identity: Some(2), ..UNLIMITED };
+        assert_eq!(census.handle_ask(1, named("ann", "192.0.2.1"), limits), Ok(()));
+        assert_eq!(census.handle_ask(1, named("ann", "192.0.2.2"), limits), Ok(()));
+        assert_eq!(census.handle_ask(1, named("ann", "192.0.2.3"), limits), Err(Denial::IdentityFull));
+        assert_eq!((census.sessions(1), census.addresses()), (2, 2), "the refusal has left no trace");
+        assert_eq!(census.handle_ask(1, named("bob", "192.0.2.1"), limits), Ok(()));
+        assert_eq!(census.handle_ask(2, named("ann", "192.0.2.1"), limits), Ok(()), "another route");
+        census.handle_release(1, named("ann", "192.0.2.2"));
+        assert_eq!(census.handle_ask(1, named("ann", "192.0.2.1"), limits), Ok(()));
+    }
+
+    #[test]
+    fn names_that_look_alike_in_a_log_do_not_share_a_limit() {
+        let mut census = Census::new();
+        let limits = Limits { per_identity: Some(1), ..UNLIMITED };
+        let long = "x".repeat(1000);
+        for name in [format!("{long}1"), format!("{long}2"), "a b".to_owned(), "a\tb".to_owned()] {
+            assert_eq!(census.handle_ask(1, named(&name, "192.0.2.1"), limits), Ok(()));
+        }
+        assert_eq!(census.identities(), 4);
+    }
+
+    #[test]
+    fn a_client_without_an_address_or_identity_counts_for_its_route() {
+        let mut census = Census::new();
+        let limits = Limits { per_ip: Some(1), per_identity: Some(1), max: Some(2) };
+        let unknown = Party::default();
+        assert_eq!(census.handle_ask(1, unknown, limits), Ok(()));
+        assert_eq!(census.handle_ask(1, unknown, limits), Ok(()));
+        assert_eq!(census.handle_ask(1, unknown, limits), Err(Denial::RouteFull));
+        assert_eq!((census.addresses(), census.identities()), (0, 0));
     }
 
     #[test]
     fn a_release_that_nobody_asked_for_gives_nobody_a_place() {
         let mut census = Census::new();
-        let limits = Limits { per_ip: None, max: Some(1) };
+        let limits = Limits { max: Some(1), ..UNLIMITED };
         census.handle_release(1, ip("192.0.2.1"));
         assert_eq!(census.handle_ask(1, ip("192.0.2.1"), limits), Ok(()));
         assert_eq!(census.handle_ask(1, ip("192.0.2.1"), limits), Err(Denial::RouteFull));
@@ -186,7 +243,7 @@ mod tests {
         for _ in 0..5 {
             census.handle_ask(1, ip("192.0.2.1"), Limits::default()).unwrap();
         }
-        let limits = Limits { per_ip: Some(3), max: None };
+        let limits = Limits { per_ip: Some(3), ..UNLIMITED };
         for left in (3..5).rev() {
             assert_eq!(census.handle_ask(1, ip("192.0.2.1"), limits), Err(Denial::AddressFull));
             census.handle_release(1, ip("192.0.2.1"));
@@ -199,19 +256,29 @@ mod tests {
         /// Against a plain list of the sessions there are.
         #[test]
         fn never_passes_a_limit_and_forgets_who_has_left(
-            ops in proptest::collection::vec((any::<bool>(), 0..3_u32, proptest::option::of(0..4_u8)), 0..200),
-            per_ip in 1..4_u32, max in 1..8_u32,
+            ops in proptest::collection::vec(
+                (any::<bool>(), 0..3_u32, proptest::option::of(0..4_u8), proptest::option::of("[a-c]")), 0..200,
+            ),
+            per_ip in 1..4_u32, per_identity in 1..4_u32, max in 1..8_u32,
         ) {
-            let limits = Limits { per_ip: Some(per_ip), max: Some(max) };
+            let limits = Limits { per_ip: Some(per_ip), per_identity: Some(per_identity), max: Some(max) };
             let mut census = Census::new();
-            let mut live: Vec<(u32, Option<IpAddr>)> = Vec::new();
-            for (is_ask, route, host) in ops {
-                let session = (route, host.map(|host| IpAddr::from([192, 0, 2, host])));
-                let on_route = live.iter().filter(|(other, _)| *other == route).count();
-                let same = live.iter().filter(|other| **other == session).count();
+            let mut live: Vec<(u32, Party)> = Vec::new();
+            for (is_ask, route, host, name) in ops {
+                let ip = host.map(|host| IpAddr::from([192, 0, 2, host]));
+                let identity = name.and_then(|name| Identity::named(&name).key());
+                let session = (route, Party { ip, identity });
+                let on_route = live.iter().filter(|(other, _)| *other == route);
+                let counts = [
+                    (on_route.clone().count(), max),
+                    (on_route.clone().filter(|(_, other)| ip.is_some() && other.ip == ip).count(), per_ip),
+                    (
+                        on_route.filter(|(_, other)| identity.is_some() && other.identity == identity).count(),
+                        per_identity,
+                    ),
+                ];
                 if is_ask {
-                    let is_full = on_route >= max.try_into().unwrap()
-                        || (host.is_some() && same >= per_ip.try_into().unwrap());
+                    let is_full = counts.iter().any(|(count, limit)| *count >= (*limit).try_into().unwrap());
                     prop_assert_eq!(census.handle_ask(route, session.1, limits).is_err(), is_full);
                     if !is_full {
                         live.push(session);
@@ -220,12 +287,13 @@ mod tests {
                     live.swap_remove(at);
                     census.handle_release(route, session.1);
                 }
-                prop_assert!(census.addresses() <= live.len());
+                prop_assert!(census.addresses() <= live.len() && census.identities() <= live.len());
             }
-            for (route, ip) in live.drain(..) {
-                census.handle_release(route, ip);
+            for (route, party) in live.drain(..) {
+                census.handle_release(route, party);
             }
             prop_assert!(census.routes.is_empty() && census.addresses.is_empty());
+            prop_assert!(census.identities.is_empty());
         }
     }
 }

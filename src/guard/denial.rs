@@ -40,13 +40,15 @@ pub enum Denial {
     Token(TokenFault),
     /// The client's address has as many sessions on the route as it may.
     AddressFull,
+    /// Whoever the client has proved to be has as many sessions on the route as they may.
+    IdentityFull,
     /// The route has as many sessions as it may.
     RouteFull,
 }
 
 impl Denial {
     /// Every word that [`Denial::reason`] can give.
-    pub const REASONS: [&'static str; 23] = [
+    pub const REASONS: [&'static str; 24] = [
         "origin_missing",
         "origin_forbidden",
         "address_denied",
@@ -69,6 +71,7 @@ impl Denial {
         "token_issuer",
         "token_audience",
         "connections_per_ip",
+        "connections_per_identity",
         "connections_max",
     ];
 
@@ -89,6 +92,7 @@ impl Denial {
             Self::TokenMissing => "token_missing",
             Self::Token(fault) => token_reason(fault),
             Self::AddressFull => "connections_per_ip",
+            Self::IdentityFull => "connections_per_identity",
             Self::RouteFull => "connections_max",
         }
     }
@@ -134,6 +138,10 @@ impl From<Denial> for Refusal {
             Denial::Token(fault) => unauthorized(Challenge::BearerInvalid, token_message(fault)),
             Denial::AddressFull => Self::TooManyRequests {
                 message: "too many connections from this address; close some, or try again later",
+                retry_after_secs: 1,
+            },
+            Denial::IdentityFull => Self::TooManyRequests {
+                message: "too many connections with these credentials; close some, or try again later",
                 retry_after_secs: 1,
             },
             Denial::RouteFull => Self::Full,

@@ -23,11 +23,11 @@ mod settings;
 
 pub use api_key::ApiKeys;
 pub use basic::Users;
-pub use census::{Census, Limits};
+pub use census::{Census, Limits, Party};
 pub use check::{Facts, Guard};
 pub use credential::{CredentialSource, InvalidSource};
 pub use denial::Denial;
-pub use identity::Identity;
+pub use identity::{Identity, IdentityKey};
 pub use jwt::{Algorithm, InvalidAlgorithm, InvalidTokenKeys, TokenFault, TokenKeys};
 pub use network::{InvalidNetwork, parse_network};
 pub use origin::{InvalidOrigin, Origin};

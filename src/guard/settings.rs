@@ -24,6 +24,9 @@ pub struct Settings {
     /// Sessions that one client address may hold on this route, of the whole process; an IPv6 /64 counts as one
     /// address. `None`: no limit. Kept by [`Census`](super::Census), not by [`Guard`](super::Guard).
     pub connections_per_ip: Option<u32>,
+    /// Sessions that one [`Identity`](super::Identity) may hold on this route, of the whole process; who is nobody in
+    /// particular is not counted. `None`: no limit. Kept by [`Census`](super::Census).
+    pub connections_per_identity: Option<u32>,
     /// Sessions on this route, of the whole process; `None`: no limit. Kept by [`Census`](super::Census).
     pub connections_max: Option<u32>,
 }
@@ -32,7 +35,11 @@ impl Settings {
     /// The part that [`Census`](super::Census) keeps; `None` if there is nothing to keep, and nobody to ask.
     #[must_use]
     pub fn limits(&self) -> Option<Limits> {
-        let limits = Limits { per_ip: self.connections_per_ip, max: self.connections_max };
+        let limits = Limits {
+            per_ip: self.connections_per_ip,
+            per_identity: self.connections_per_identity,
+            max: self.connections_max,
+        };
         (limits != Limits::default()).then_some(limits)
     }
 }

@@ -29,11 +29,12 @@ pub(super) async fn admit(
     let facts = Facts { client: visitor.client(), now: shard.now(), unix_now: unix_now() };
     visitor.identity = route.guard.borrow_mut().check(request, &facts).map_err(denied)?;
     let Some(limits) = route.route.guard.limits() else { return Ok(()) };
-    let ask = Ask::Route { route: route.route.name.clone(), client: visitor.client(), limits };
+    let ask = Ask::Route { route: route.route.name.clone(), client: visitor.party(), limits };
     let (ruling, permit) = ask_while_present(shard, client, ask).await?;
     match ruling {
         Ruling::Admitted | Ruling::Placed(_) => visitor.permit = permit,
-        Ruling::Denied(Denied::Client) => return Err(denied(Denial::AddressFull)),
+        Ruling::Denied(Denied::Address) => return Err(denied(Denial::AddressFull)),
+        Ruling::Denied(Denied::Identity) => return Err(denied(Denial::IdentityFull)),
         Ruling::Denied(Denied::Route) => return Err(denied(Denial::RouteFull)),
         Ruling::Crowded => return Err(Refusal::Full.into()),
     }

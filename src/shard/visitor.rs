@@ -8,7 +8,7 @@ use super::Shard;
 use super::permit::Permit;
 use super::plan::{Plan, RouteState, Secure};
 use crate::config::Listen;
-use crate::guard::Identity;
+use crate::guard::{Identity, Party};
 use crate::protocol::handshake::{Facts, Hop, RequestHead, Scheme, UpgradeRequest};
 use crate::routing::ListenId;
 use crate::runtime::Stream;
@@ -72,8 +72,13 @@ impl Visitor {
     }
 
     /// Who it has proved to be: to its route, or else by its certificate.
-    fn identity(&self) -> Option<&str> {
-        self.identity.name().or_else(|| self.certified.name())
+    fn identity(&self) -> &Identity {
+        if self.identity.name().is_some() { &self.identity } else { &self.certified }
+    }
+
+    /// Whom its session is counted under.
+    pub(super) fn party(&self) -> Party {
+        Party { ip: self.client, identity: self.identity().key() }
     }
 
     /// Whether it is a proxy whose word counts.
@@ -132,7 +137,7 @@ impl Visitor {
             host: request.authority(),
             path: request.path(),
             route: self.route.as_ref().map_or("", |route| &route.route.name),
-            identity: self.identity(),
+            identity: self.identity().name(),
         }
     }
 
@@ -158,7 +163,7 @@ impl Visitor {
             client: self.name(),
             route: self.route.as_ref().map(|route| route.route.name.clone()),
             path: self.path.to_string(),
-            identity: self.identity().map(str::to_owned),
+            identity: self.identity().name().map(str::to_owned),
             backend: None,
             end,
             duration: Duration::ZERO,

@@ -139,6 +139,8 @@ impl fmt::Debug for Server {
 
 #[cfg(test)]
 mod tests {
+    use rustls::crypto::SupportedKxGroup;
+    use rustls::crypto::aws_lc_rs::kx_group;
     use rustls::{HandshakeKind, ProtocolVersion};
 
     use super::super::testing::{Authority, Pair, client_builder, plain_client, shake};
@@ -218,6 +220,24 @@ mod tests {
         let both = shake(old(), "example.com", strict.config());
         assert_eq!(both.server_error.as_ref().map(label), Some("protocol_version"));
         assert!(explain(&both.client_error.unwrap(), Peer::Server).contains("no version of TLS"));
+    }
+
+    #[test]
+    fn keys_are_exchanged_as_the_client_likes_best_and_not_only_by_curves() {
+        let ca = Authority::new("ca");
+        let server = server(vec![ca.certificate(&["example.com"])]);
+        for group in [kx_group::X25519, kx_group::SECP256R1, kx_group::SECP384R1, kx_group::X25519MLKEM768] {
+            let mut liking = rustls::crypto::CryptoProvider::clone(&provider());
+            liking.kx_groups.sort_by_key(|other| other.name() != group.name());
+            let client = rustls::ClientConfig::builder_with_provider(Arc::new(liking))
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_root_certificates(ca.authorities().store())
+                .with_no_client_auth();
+            let both = shake(client, "example.com", server.config());
+            let agreed = both.server.negotiated_key_exchange_group().map(SupportedKxGroup::name);
+            assert_eq!(agreed, Some(group.name()));
+        }
     }
 
     #[test]

@@ -188,7 +188,8 @@ impl Certificate {
         }
     }
 
-    fn der(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+    /// The same as rustls wants it.
+    pub(crate) fn der(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
         let chain = CertificateDer::pem_slice_iter(self.chain.as_bytes());
         let chain = chain.collect::<Result<_, _>>().expect("it is PEM");
         (chain, PrivateKeyDer::from_pem_slice(self.key.as_bytes()).expect("it is PEM"))

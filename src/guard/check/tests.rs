@@ -7,7 +7,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use proptest::prelude::*;
 
 use super::*;
-use crate::guard::{ApiKeys, CredentialSource, Rate, TokenFault, TokenKeys, Users, parse_network};
+use crate::guard::{ApiKeys, CredentialSource, Limits, Rate, TokenFault, TokenKeys, Users, parse_network};
 use crate::protocol::handshake::Refusal;
 
 const KEY: &str = "0123456789abcdef";
@@ -294,6 +294,7 @@ fn every_denial_has_its_status_its_word_and_a_sentence_without_secrets() {
         (Denial::Token(TokenFault::Issuer), 401),
         (Denial::Token(TokenFault::Audience), 401),
         (Denial::AddressFull, 429),
+        (Denial::IdentityFull, 429),
         (Denial::RouteFull, 503),
     ];
     assert_eq!(rows.map(|(denial, _)| denial.reason()), Denial::REASONS);
@@ -323,8 +324,18 @@ fn a_guard_shows_no_secret() {
 #[test]
 fn says_which_limits_the_control_plane_has_to_keep() {
     assert_eq!(Settings::default().limits(), None);
-    let settings = Settings { connections_max: Some(9), ..Settings::default() };
-    assert_eq!(settings.limits().map(|limits| (limits.per_ip, limits.max)), Some((None, Some(9))));
+    let none = Limits::default();
+    let rows = [
+        (Settings { connections_max: Some(9), ..Settings::default() }, Limits { max: Some(9), ..none }),
+        (Settings { connections_per_ip: Some(8), ..Settings::default() }, Limits { per_ip: Some(8), ..none }),
+        (
+            Settings { connections_per_identity: Some(7), ..Settings::default() },
+            Limits { per_identity: Some(7), ..none },
+        ),
+    ];
+    for (settings, limits) in rows {
+        assert_eq!(settings.limits(), Some(limits));
+    }
 }
 
 #[test]

@@ -68,6 +68,13 @@ pub(super) const LIMITS: Section = Section {
             about: "Sessions on this route of one client address, where an IPv6 /64 counts as one; beyond: 429.",
         },
         Key {
+            name: "connections_per_identity",
+            kind: Kind::Count(1, 0xFFFF_FFFF),
+            default: Nothing("no limit"),
+            about: "Sessions on this route of one identity: what the client has proved by the route's `auth`, or else \
+                    the name in its TLS certificate; beyond: 429. Clients without an identity are not counted.",
+        },
+        Key {
             name: "handshakes",
             kind: Kind::Rate,
             default: Nothing("no limit"),

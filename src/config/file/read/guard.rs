@@ -46,6 +46,7 @@ pub(super) fn guard(route: &Table<'_>, limits: &Table<'_>) -> Option<Settings> {
         auth: None,
         handshakes: handshakes(limits),
         connections_per_ip: limits.find("connections_per_ip", |item| item.count()),
+        connections_per_identity: limits.find("connections_per_identity", |item| item.count()),
         connections_max: limits.find("connections", |item| item.count()),
     };
     match route.table_if_any("auth") {

@@ -333,6 +333,7 @@ fn every_key_does_what_it_says() {
     let guard = &config.routes[0].guard;
     assert_eq!((guard.allow.len(), guard.deny.len(), guard.origin_required), (1, 1, true));
     assert_eq!((guard.connections_max, guard.connections_per_ip), (Some(1_000), Some(10)));
+    assert_eq!(guard.connections_per_identity, Some(4));
     assert_eq!(guard.handshakes.map(|rate| (rate.per_second.get(), rate.burst.get())), Some((20, 40)));
     assert!(!config.routes[0].request_headers.is_empty() && !config.routes[0].response_headers.is_empty());
     assert!(matches!(config.routes[1].target, Target::Fixed(_)));
