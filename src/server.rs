@@ -232,7 +232,8 @@ impl Running {
     #[must_use]
     pub fn look(&self) -> Option<Look> {
         let (reply, answer) = sync_channel(1);
-        self.order(Order::Look(reply));
+        // One that has just ended takes no orders, and drops the reply.
+        let _ = self.orders.send(ToControl::Order(Order::Look(reply)));
         answer.recv_timeout(LOOK_TIMEOUT).ok()
     }
 

@@ -234,3 +234,25 @@ fn a_drain_closes_sessions_in_tls_as_it_does_others() {
     assert_eq!(expect_close(&mut client).0, 1001);
     assert_eq!(secured.proxy.ended().code, Some(0));
 }
+
+#[test]
+fn a_client_that_is_cut_off_is_told_from_one_that_leaves() {
+    let backend = Backend::echo();
+    let mut secured = Secured::start(&backend.url(), "");
+    let (certificate, host) = (lines(&secured.certificate), loopback().to_string());
+    let mut answering =
+        Proxy::from_toml(&toml(&host, &certificate, "").replace("pool = \"app\"", "respond = \"echo\""));
+    for (says_goodbye, why) in [(true, "vanished"), (false, "truncated")] {
+        for proxy in [&mut secured.proxy, &mut answering] {
+            let mut client = connect(&proxy.address, &secured.authority);
+            expect_echo(&mut client, &text("hello"));
+            let stream = client.get_mut();
+            if says_goodbye {
+                stream.conn.send_close_notify();
+                std::io::Write::flush(stream).expect("it is open");
+            }
+            stream.sock.shutdown(std::net::Shutdown::Write).expect("it is open");
+            assert_eq!(proxy.session().end(), ("client".to_owned(), why.to_owned(), None));
+        }
+    }
+}

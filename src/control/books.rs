@@ -139,6 +139,7 @@ impl Books {
             sessions = counters.sessions().total,
             closed = ended("closed"),
             vanished = ended("vanished"),
+            truncated = ended("truncated"),
             violation = ended("violation"),
             idle = ended("idle"),
             drained = ended("drained"),

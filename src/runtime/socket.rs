@@ -118,6 +118,28 @@ impl Drop for Source {
     }
 }
 
+/// Offers all of `bytes` to `try_write`, from the front, until it has taken them.
+///
+/// # Errors
+/// Its.
+///
+/// # Cancel safety
+/// Not safe: how much was written is lost.
+pub(super) async fn write_all(
+    bytes: &[u8],
+    try_write: impl Fn(&[u8]) -> io::Result<usize>,
+) -> io::Result<()> {
+    let mut written = 0;
+    poll_fn(|_| match try_write(bytes.get(written..).unwrap_or_default()) {
+        Ok(len) => {
+            written += len;
+            if written == bytes.len() { Poll::Ready(Ok(())) } else { Poll::Pending }
+        }
+        Err(error) => Poll::Ready(Err(error)),
+    })
+    .await
+}
+
 /// Sends what fits at once and FIN, on a connection that nobody will wait for.
 pub fn send_farewell(fd: &OwnedFd, bytes: &[u8]) {
     // There is nobody to tell if the client is gone already.
@@ -146,7 +168,8 @@ pub fn fault(error: &io::Error) -> Fault {
             Fault::NoResource
         }
         Some(Errno::TIMEDOUT) => Fault::TimedOut,
-        Some(Errno::PIPE | Errno::CONNRESET) => Fault::Broken,
+        // What the kernel has no number for, TLS says of a connection that stood.
+        Some(Errno::PIPE | Errno::CONNRESET) | None => Fault::Broken,
         _ => Fault::Unreachable,
     }
 }
@@ -250,22 +273,6 @@ impl Socket {
         Ok(written)
     }
 
-    /// Reads into `buffer` as soon as there is something; 0 at the end of the stream.
-    ///
-    /// # Errors
-    /// The connection is broken.
-    ///
-    /// # Cancel safety
-    /// Safe: what was not returned was not read.
-    pub async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        poll_fn(|_| match self.try_read(buffer) {
-            Ok(None) => Poll::Pending,
-            Ok(Some(len)) => Poll::Ready(Ok(len)),
-            Err(error) => Poll::Ready(Err(error)),
-        })
-        .await
-    }
-
     /// Writes all of `bytes`.
     ///
     /// # Errors
@@ -274,15 +281,7 @@ impl Socket {
     /// # Cancel safety
     /// Not safe: how much was written is lost.
     pub async fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
-        let mut written = 0;
-        poll_fn(|_| match self.try_write(bytes.get(written..).unwrap_or_default()) {
-            Ok(len) => {
-                written += len;
-                if written == bytes.len() { Poll::Ready(Ok(())) } else { Poll::Pending }
-            }
-            Err(error) => Poll::Ready(Err(error)),
-        })
-        .await
+        write_all(bytes, |bytes| self.try_write(bytes)).await
     }
 
     /// Whether there may be something to read.

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::task::Poll;
 
 use super::Socket;
+use super::socket::write_all;
 use super::tls::Tls;
 
 /// A connected stream. Dropping it closes its connection; in TLS, without a word: to its peer that is a cut.
@@ -66,15 +67,7 @@ impl Stream {
     /// # Cancel safety
     /// Not safe: how much was written is lost.
     pub async fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
-        let mut written = 0;
-        poll_fn(|_| match self.try_write(bytes.get(written..).unwrap_or_default()) {
-            Ok(len) => {
-                written += len;
-                if written == bytes.len() { Poll::Ready(Ok(())) } else { Poll::Pending }
-            }
-            Err(error) => Poll::Ready(Err(error)),
-        })
-        .await
+        write_all(bytes, |bytes| self.try_write(bytes)).await
     }
 
     /// Ends our side behind all that was written: with FIN, in TLS after close_notify. Whether that has left; if not, it

@@ -1,6 +1,6 @@
 //! Why a session ended, and what its peers are told.
 
-use super::Side;
+use super::{Ending, Side};
 use crate::protocol::frame::{CloseCode, Violation};
 
 /// Why a session ended.
@@ -10,6 +10,9 @@ pub enum Why {
     Closed,
     /// A stream ended without one.
     Vanished,
+    /// A stream in TLS was cut: it ended without a closing handshake, and without the close_notify that would say that
+    /// nothing is missing (RFC 8446 §6.1).
+    Truncated,
     /// A breach of the protocol or of a limit on sizes.
     Violation(Violation),
     /// The client sent more than its rate.
@@ -28,6 +31,15 @@ pub enum Why {
     Fault,
 }
 
+impl From<Ending> for Why {
+    fn from(ending: Ending) -> Self {
+        match ending {
+            Ending::Fin | Ending::Reset => Self::Vanished,
+            Ending::Truncated => Self::Truncated,
+        }
+    }
+}
+
 impl Why {
     /// The word for logs.
     #[must_use]
@@ -35,6 +47,7 @@ impl Why {
         match self {
             Self::Closed => "closed",
             Self::Vanished => "vanished",
+            Self::Truncated => "truncated",
             Self::Violation(_) => "violation",
             Self::RateLimited => "rate limit",
             Self::PingTimeout => "ping timeout",

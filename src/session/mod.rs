@@ -51,6 +51,8 @@ pub enum Ending {
     Fin,
     /// Reset or write failure: nothing can be sent to it either.
     Reset,
+    /// In TLS: without close_notify, so that something may be missing. Nothing can be sent to it either.
+    Truncated,
 }
 
 /// Whose doing it was that a session ended.

@@ -129,11 +129,11 @@ impl Tunnel {
             return;
         }
         half.input = Input::Ended;
-        if ending == Ending::Reset {
+        if ending != Ending::Fin {
             half.cut();
         }
         let code = (peer == Peer::Backend).then_some(CloseCode::INTERNAL_ERROR);
-        self.begin_end(Cause { side: peer.into(), why: Why::Vanished, code }, now);
+        self.begin_end(Cause { side: peer.into(), why: ending.into(), code }, now);
         let is_inside_frame = !self.half(peer).scanner.at_frame_boundary();
         let other = self.half_mut(peer.other());
         // Nothing more will come to wait for; and cut inside a frame, nothing can follow it.

@@ -80,7 +80,7 @@ pub(super) async fn dial(
             Transport::Tls => secure(shard, pool, (backend, url), socket).await?,
         };
         stream.write_all(&head).await.map_err(|error| failure(&error))?;
-        let answered = read_answer(shard, &stream, request).await?;
+        let answered = read_answer(shard, (backend, &stream), request).await?;
         Ok((stream, answered))
     };
     let answered = shard.driver.until(at, handshake).await;
@@ -146,6 +146,15 @@ fn head(
     request.head_for(&Rewrite { base_path, path, forwarding, hop: visitor.hop(client), edits, facts })
 }
 
+/// A connection that stood is of no use. In TLS 1.3 the handshake is complete for us before the server has looked at our
+/// certificate: that it does not like it comes in place of an answer (RFC 8446 §4.4.2.4), and counts beside the handshake.
+fn lost(shard: &Shard, backend: BackendId, error: &io::Error) -> NotDialled {
+    if let Some(failure) = Failure::within(error) {
+        shard.insecure(Far::Backend(backend), failure.label(), failure.explain(Peer::Server));
+    }
+    failure(error)
+}
+
 fn failure(error: &io::Error) -> NotDialled {
     match fault(error) {
         Fault::NoResource => NotDialled::NoResource,
@@ -167,7 +176,7 @@ enum Answered {
 /// Not safe: what was read is lost, and the backend is of no further use.
 async fn read_answer(
     shard: &Shard,
-    backend: &Stream,
+    (id, backend): (BackendId, &Stream),
     request: &UpgradeRequest<'_>,
 ) -> Result<Answered, NotDialled> {
     let failed = || NotDialled::Failed(Outcome::Failed);
@@ -176,7 +185,7 @@ async fn read_answer(
         match shard.read_more(backend, &mut bytes).await {
             Ok(0) => return Err(failed()),
             Ok(_) => {}
-            Err(error) => return Err(failure(&error)),
+            Err(error) => return Err(lost(shard, id, &error)),
         }
         while let Some(len) = head_len(&bytes).map_err(|_| failed())? {
             let rest = bytes.split_off(len);

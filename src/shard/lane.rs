@@ -4,7 +4,7 @@ use std::io;
 use std::time::Instant;
 
 use crate::runtime::Stream;
-use crate::session::Disposition;
+use crate::session::{Disposition, Ending};
 
 /// Bytes read at once from a peer whose bytes the other one does not take as fast; doubles with every read that
 /// leaves nothing unsent. So a slow reader costs this much, a fast one has the whole scratch.
@@ -42,6 +42,12 @@ pub(super) enum Flush {
         /// When the read was learned of that was measured, if one of them was.
         measured_since: Option<Instant>,
     },
+}
+
+/// How a stream has ended that cannot be read.
+pub(super) fn ending(error: &io::Error) -> Ending {
+    // What TLS says of one that was cut.
+    if error.kind() == io::ErrorKind::UnexpectedEof { Ending::Truncated } else { Ending::Reset }
 }
 
 impl Lane {

@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::Instant;
 
 use super::Shard;
-use super::lane::{Flush, Lane};
+use super::lane::{Flush, Lane, ending};
 use super::placement::Placement;
 use super::record::{Ledger, Summary};
 use super::upgrade::PoolOpening;
@@ -174,7 +174,7 @@ impl Pump {
                 true
             }
             Err(error) => {
-                self.note(from, Err(error), now);
+                self.tunnel.handle_ending(from, ending(&error), now);
                 true
             }
         }

@@ -6,7 +6,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use super::Shard;
-use super::lane::Lane;
+use super::lane::{Lane, ending};
 use super::record::{Ledger, Summary};
 use super::upgrade::RespondOpening;
 use super::visitor::Visitor;
@@ -95,7 +95,8 @@ impl Respond {
             let mut scratch = shard.scratch.borrow_mut();
             match self.client.read(&mut scratch) {
                 Ok(None) => return self.wait(),
-                Ok(Some(0)) | Err(_) => return self.end(Side::Client, Why::Vanished, None),
+                Ok(Some(0)) => return self.end(Side::Client, Why::Vanished, None),
+                Err(error) => return self.end(Side::Client, ending(&error).into(), None),
                 Ok(Some(len)) => self.take(scratch.get(..len).unwrap_or_default()),
             }
         }

@@ -215,7 +215,7 @@ impl Session {
         }
         match ending {
             Ending::Fin => connection.has_fin = true,
-            Ending::Reset => connection.is_reset = true,
+            Ending::Reset | Ending::Truncated => connection.is_reset = true,
         }
         self.tunnel.handle_ending(peer, ending, self.now);
         self.note(&[peer.into()]);
@@ -362,7 +362,12 @@ impl Session {
             Why::Idle => assert!(self.now >= self.last_forward + IDLE),
             Why::Expired => assert!(self.settings.lifetime.is_some_and(|lifetime| age >= lifetime)),
             Why::RateLimited => assert!(self.settings.rate.is_some()),
-            Why::Closed | Why::Vanished | Why::Violation(_) | Why::PingTimeout | Why::Fault => {}
+            Why::Closed
+            | Why::Vanished
+            | Why::Truncated
+            | Why::Violation(_)
+            | Why::PingTimeout
+            | Why::Fault => {}
         }
     }
 

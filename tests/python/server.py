@@ -46,7 +46,10 @@ async def close(connection):
 async def facts(connection):
     """What the server knows of the connection."""
     headers = {name.lower(): connection.request.headers.get_all(name) for name in connection.request.headers}
+    tls = connection.transport.get_extra_info("ssl_object")
     facts = {
+        "resumed": tls is not None and tls.session_reused,
+        "peer": tls and tls.getpeercert(),
         "pid": os.getpid(),
         "path": connection.request.path,
         "headers": headers,

@@ -220,6 +220,7 @@ impl World {
                     Why::Expired => self.settings.lifetime.is_some_and(|lifetime| age >= lifetime),
                     Why::Closed
                     | Why::Vanished
+                    | Why::Truncated
                     | Why::Violation(_)
                     | Why::RateLimited
                     | Why::PingTimeout
@@ -236,7 +237,7 @@ impl World {
                 assert_eq!(done.closed, code.map(|code| code.get()));
             }
             Why::Violation(_) => assert!(done.broke_rules, "it broke no rule"),
-            Why::Vanished => assert!(done.ended, "it did not end"),
+            Why::Vanished | Why::Truncated => assert!(done.ended, "it did not end"),
             Why::RateLimited => {
                 assert!(self.settings.rate.is_some_and(|limit| limit.excess == Excess::Close));
             }

@@ -6,6 +6,7 @@
 
 pub(crate) mod admin;
 pub(crate) mod backend;
+pub(crate) mod browser;
 pub(crate) mod crowd;
 pub(crate) mod frames;
 pub(crate) mod gate;

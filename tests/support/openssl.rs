@@ -1,13 +1,14 @@
-//! `openssl s_client`, with the test at its keyboard.
+//! `openssl s_client` and `openssl s_server`, with the test at the keyboard.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
-use super::Deadline;
+use super::tls::Certificate;
+use super::{Deadline, loopback};
 
-/// A client at work; killed when dropped.
+/// A client or a server at work; killed when dropped.
 pub(crate) struct OpenSsl {
     child: Child,
     keyboard: Option<ChildStdin>,
@@ -19,9 +20,22 @@ pub(crate) struct OpenSsl {
 impl OpenSsl {
     /// Connects to `address`. Without `-quiet` or `-ign_eof`, a line that is just a letter is a command to it.
     pub(crate) fn connect(address: &str, arguments: &[&str]) -> Self {
+        Self::start(&[&["s_client", "-connect", address], arguments].concat())
+    }
+
+    /// Serves at an address of its own, with this certificate; where.
+    pub(crate) fn serve(certificate: &Certificate, arguments: &[&str]) -> (Self, String) {
+        let (chain, key) = (certificate.chain_file(), certificate.key_file());
+        let accept = format!("{}:0", loopback());
+        let common = ["s_server", "-accept", &accept, "-cert", &chain, "-key", &key];
+        let mut server = Self::start(&[&common, arguments].concat());
+        let address = server.line("ACCEPT ").trim().trim_start_matches("ACCEPT ").to_owned();
+        (server, address)
+    }
+
+    fn start(arguments: &[&str]) -> Self {
         let mut command = Command::new("openssl");
-        command.args(["s_client", "-connect", address]).args(arguments);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("these tests need the program openssl");
         let (sender, lines) = mpsc::channel();
         listen(child.stdout.take().expect("it is piped"), sender.clone());

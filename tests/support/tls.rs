@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::{Duration, SystemTime};
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose,
+    KeyUsagePurpose, PublicKeyData,
 };
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
@@ -18,6 +19,7 @@ use rustls::{
     ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned,
     SupportedProtocolVersion,
 };
+use sha2::{Digest, Sha256};
 use tungstenite::WebSocket;
 
 use super::backend::{Backend, echo};
@@ -171,6 +173,12 @@ impl Certificate {
         self.directory.argument("key.pem")
     }
 
+    /// The SHA-256 of its public key (`SubjectPublicKeyInfo`), in Base64, by which a browser knows it.
+    pub(crate) fn pin(&self) -> String {
+        let key = KeyPair::from_pem(&self.key).expect("it is PEM");
+        BASE64_STANDARD.encode(Sha256::digest(key.subject_public_key_info()))
+    }
+
     /// Makes these files say what the other's do: a certificate that has been renewed.
     pub(crate) fn write(&self, other: &Self) {
         for (file, text) in [(self.key_file(), &other.key), (self.chain_file(), &other.chain)] {
@@ -180,7 +188,8 @@ impl Certificate {
         }
     }
 
-    fn der(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+    /// The same as rustls wants it.
+    pub(crate) fn der(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
         let chain = CertificateDer::pem_slice_iter(self.chain.as_bytes());
         let chain = chain.collect::<Result<_, _>>().expect("it is PEM");
         (chain, PrivateKeyDer::from_pem_slice(self.key.as_bytes()).expect("it is PEM"))

@@ -33,7 +33,7 @@ pub enum Refusal {
     #[error("a WebSocket handshake is a GET request")]
     Method,
     /// Ordinary HTTP.
-    #[error("this is a WebSocket endpoint: connect with a WebSocket client (ws://)")]
+    #[error("this is a WebSocket endpoint: connect with a WebSocket client")]
     NotAnUpgrade,
     /// Plain HTTP where TLS is spoken.
     #[error("this port speaks TLS: connect with wss:// or https://")]

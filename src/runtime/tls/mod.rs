@@ -65,6 +65,12 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// What TLS has against the peer, if that is what is behind an error in reading or writing.
+    #[must_use]
+    pub fn within(error: &io::Error) -> Option<Self> {
+        Some(Self::Tls(error.get_ref()?.downcast_ref::<rustls::Error>()?.clone()))
+    }
+
     /// A word for it, for counters.
     #[must_use]
     pub fn label(&self) -> &'static str {
