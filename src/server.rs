@@ -232,8 +232,7 @@ impl Running {
     #[must_use]
     pub fn look(&self) -> Option<Look> {
         let (reply, answer) = sync_channel(1);
-        // One that has just ended takes no orders, and drops the reply.
-        let _ = self.orders.send(ToControl::Order(Order::Look(reply)));
+        self.order(Order::Look(reply));
         answer.recv_timeout(LOOK_TIMEOUT).ok()
     }
 
