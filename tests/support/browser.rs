@@ -94,6 +94,10 @@ impl Drop for Browser {
             let said = fs::read(self.directory.file("said")).unwrap_or_default();
             eprintln!("the browser said:\n{}", String::from_utf8_lossy(&said));
         }
+        // Processes of it that end after it still write there, and would keep the directory from going.
+        while fs::remove_dir_all(&self.directory).is_err() && !deadline.left().is_zero() {
+            thread::park_timeout(Duration::from_millis(5));
+        }
     }
 }
 
