@@ -109,3 +109,14 @@ fn the_demo_speaks_tls_by_a_certificate_that_it_says_how_to_believe() {
     assert!(demo.interrupt());
     assert!(!file.exists(), "it cleans up behind itself");
 }
+
+#[test]
+fn a_demo_that_has_had_its_time_ends_well_and_announces_nothing_more() {
+    // No longer than to the failover.
+    let mut demo = Demo::start(&["--for", "1s"]);
+    let lines: Vec<_> = std::iter::from_fn(|| demo.lines.recv_timeout(DEADLINE).ok()).collect();
+    assert!(demo.child.wait().expect("it is ours").success());
+    assert!(lines.first().is_some_and(|line| line.starts_with("proxy on ")), "{lines:#?}");
+    let announced = lines.iter().find(|line| line.starts_with("--") || line.contains("Ctrl-C"));
+    assert_eq!(announced, None, "{lines:#?}");
+}

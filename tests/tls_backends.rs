@@ -131,12 +131,12 @@ fn messages_come_back_from_every_server_in_every_version() {
 }
 
 /// What a server was asked for: the name in TLS, the target and the host.
+#[expect(clippy::result_large_err, reason = "the callback is tungstenite's")]
 fn serve_questions(listener: TcpListener, certificate: &Certificate) -> (Backend, Receiver<[String; 3]>) {
     let (sender, asked) = channel();
     let backend = Backend::on(
         listener,
         serving(certificate.server(), move |stream, _| {
-            // The proxy's own probes, if any, ask nothing.
             let mut head = None;
             let note = |request: &Request, response: Response| {
                 head =
@@ -186,7 +186,7 @@ fn a_backend_that_cannot_be_believed_is_passed_over_and_told_of() {
     let healthy = serve_echo(&authority);
     let host = |listener: &TcpListener| listener.local_addr().expect("it is bound").ip().to_string();
     let rows = [
-        ("unknown_ca", "ca", echo_as(|at| certificate_for(at, &stranger))),
+        ("unknown_ca", "signed by nobody whom we believe", echo_as(|at| certificate_for(at, &stranger))),
         ("expired", "expired 1 day ago", echo_as(|at| authority.certificate(&[&host(at)], Validity::Over))),
         ("not_valid_yet", "not valid", echo_as(|at| authority.certificate(&[&host(at)], Validity::Ahead))),
         ("name", "is not for", echo_as(|_| authority.certificate(&["other.example"], Validity::Now))),

@@ -11,10 +11,14 @@ use std::thread::{self, JoinHandle};
 use rustix::process::Signal;
 use rustls::ClientConfig;
 use support::backend::Backend;
-use support::eventually;
+use support::http::upgrade_request;
+use support::path::Directory;
+use support::proxy::Proxy;
+use support::raw::Raw;
 use support::secured::Secured;
-use support::tls::{Certificate, Client, Validity, connect, dial, over};
+use support::tls::{Authority, Certificate, Client, Validity, connect, dial, over, serve_echo};
 use support::ws::{expect_echo, text};
+use support::{eventually, loopback};
 
 /// Sessions that exchange messages all the time.
 const TALKING: usize = 50;
@@ -167,4 +171,41 @@ fn a_broken_file_changes_nothing_and_is_told() {
     coming.stop();
     talking.stop();
     secured.proxy.expect_never_logged("no TLS session");
+}
+
+#[test]
+fn who_is_believed_among_backends_can_change_under_open_sessions() {
+    let [before, after] = [(); 2].map(|()| Authority::new());
+    let (backend, directory) = (serve_echo(&before), Directory::new("tls-rotation"));
+    let believe = |authority: &Authority| {
+        let draft = directory.file("ca.draft");
+        fs::write(&draft, authority.pem()).expect("it is ours");
+        fs::rename(draft, directory.file("ca.pem")).expect("it is ours");
+    };
+    believe(&before);
+    let mut proxy = Proxy::from_toml_on_one_core(&format!(
+        "[listen.public]\naddr = \"{}:0\"\n[route.all]\npool = \"app\"\n[pool.app]\nbackends = [\"{}\"]\n\
+         tls.ca = \"{}\"\n",
+        loopback(),
+        backend.tls_url(),
+        directory.argument("ca.pem")
+    ));
+    let address = proxy.address.clone();
+    let status = || {
+        let mut client = Raw::connect(&address);
+        client.send(&upgrade_request("/", &[]));
+        client.head().status()
+    };
+    let mut session = proxy.connect();
+    assert_eq!(status(), 101, "also with a session to resume");
+    // Nobody whom only the old authority has vouched for is taken back for old times' sake.
+    believe(&after);
+    proxy.signal(Signal::HUP);
+    eventually("the backend is a stranger", || status() == 502);
+    assert!(proxy.line("no TLS session").get("error").contains("unknown issuer"));
+    expect_echo(&mut session, &text("still here"));
+    believe(&before);
+    proxy.signal(Signal::HUP);
+    eventually("the backend is believed again", || status() == 101);
+    expect_echo(&mut session, &text("still here"));
 }

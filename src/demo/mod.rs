@@ -13,6 +13,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
+use humantime::format_duration;
 
 pub use certificate::CertificateError;
 
@@ -85,7 +86,7 @@ pub fn run(settings: Settings) -> Result<bool, DemoError> {
     out.line(&format!(
         "proxy on {}{}, in front of ws://{} and ws://{}",
         proxy.address(),
-        if tls.is_some() { ", in TLS" } else { "" },
+        if tls.is_some() { " (TLS)" } else { "" },
         stays.address(),
         stops.address()
     ));
@@ -96,27 +97,36 @@ pub fn run(settings: Settings) -> Result<bool, DemoError> {
         (0..CLIENTS).for_each(|_| client::start(dialler.clone(), news.clone()));
     }
     drop(news);
-    let mut show = Show { proxy: &proxy, answers, out, since: now(), seconds: 0, last: Look::default() };
+    let (since, run_for) = (now(), settings.run_for);
+    let mut show = Show { proxy: &proxy, answers, out, since, run_for, seconds: 0, last: Look::default() };
 
-    show.run(settings.failover_after, settings.run_for);
-    show.out.line(&format!(
-        "-- stopping the backend ws://{}: its clients get a Close and come back",
-        stops.address()
-    ));
-    stops.cut();
-    stops.join()?;
-    show.run(settings.failover_after, settings.run_for);
-    let returned = start(echo_backend(returning_address), Owner::plain(Signals::Ignored))?;
-    show.out
-        .line(&format!("-- the backend ws://{} is back: new sessions go there again", returned.address()));
-    show.say_what_to_try(tls.as_ref().map(|tls| tls.authority.path()));
-    show.run(Duration::MAX, settings.run_for);
+    let mut other = Some(stops);
+    show.run(settings.failover_after);
+    if let Some(stops) = other.take_if(|_| !show.is_over()) {
+        show.out.line(&format!(
+            "-- stopping the backend ws://{}: its clients get a Close and come back",
+            stops.address()
+        ));
+        stops.cut();
+        stops.join()?;
+        show.run(settings.failover_after);
+    }
+    if other.is_none() && !show.is_over() {
+        let returned = start(echo_backend(returning_address), Owner::plain(Signals::Ignored))?;
+        show.out.line(&format!(
+            "-- the backend ws://{} is back: new sessions go there once the proxy has found it up",
+            returned.address()
+        ));
+        other = Some(returned);
+        show.say_what_to_try(tls.as_ref().map(|tls| tls.authority.path()));
+        show.run(Duration::MAX);
+    }
 
     if !proxy.has_ended() {
         proxy.drain();
     }
     let outcome = proxy.join()?;
-    for backend in [stays, returned] {
+    for backend in [Some(stays), other].into_iter().flatten() {
         backend.cut();
         backend.join()?;
     }
@@ -129,18 +139,22 @@ struct Show<'p> {
     answers: Receiver<News>,
     out: Screen,
     since: Instant,
+    /// When the demo ends by itself.
+    run_for: Option<Duration>,
     seconds: u32,
     last: Look,
 }
 
 impl Show<'_> {
-    /// Prints a line a second for as long as told, or until the proxy ends or the demo has `run_for` its time.
-    fn run(&mut self, how_long: Duration, run_for: Option<Duration>) {
+    /// Whether the proxy has ended, or the demo had its time.
+    fn is_over(&self) -> bool {
+        self.proxy.has_ended() || self.run_for.is_some_and(|limit| self.since.elapsed() >= limit)
+    }
+
+    /// Prints a line a second for as long as told, or until all is over.
+    fn run(&mut self, how_long: Duration) {
         let begun = self.since.elapsed();
-        while !self.proxy.has_ended() && self.since.elapsed().saturating_sub(begun) < how_long {
-            if run_for.is_some_and(|limit| self.since.elapsed() >= limit) {
-                return;
-            }
+        while !self.is_over() && self.since.elapsed().saturating_sub(begun) < how_long {
             self.second();
         }
     }
@@ -177,8 +191,14 @@ impl Show<'_> {
 
     fn say_what_to_try(&mut self, authority: Option<&Path>) {
         let address = self.proxy.address();
+        let limit = self.run_for.map(|limit| format!(", or {} from the start", format_duration(limit)));
+        let until = format!("Serving until Ctrl-C{}.", limit.unwrap_or_default());
         let Some(authority) = authority else {
-            return self.out.line(&format!("Serving until Ctrl-C. Try with any WebSocket client:\n  ws://{address}/        echo, through the proxy\n  ws://{address}/ticker  a message a second, from the proxy itself"));
+            return self.out.line(&format!(
+                "{until} Try with any WebSocket client:\n  \
+                 ws://{address}/        echo, through the proxy\n  \
+                 ws://{address}/ticker  a message a second, from the proxy itself"
+            ));
         };
         // What listens everywhere has to be called by a name that the certificate has.
         let address = match address {
@@ -189,13 +209,13 @@ impl Show<'_> {
         };
         let authority = authority.display();
         self.out.line(&format!(
-            "Serving until Ctrl-C. Try with any WebSocket client:\n  \
+            "{until} Try with any WebSocket client:\n  \
              wss://{address}/        echo, through the proxy\n  \
              wss://{address}/ticker  a message a second, from the proxy itself\n\
-             Nobody knows who signed the certificate; it was made for this run. To believe it until the end:\n  \
+             The certificate was made for this run, by an authority that only you can trust. To trust it:\n  \
              SSL_CERT_FILE={authority} python3 -m websockets wss://{address}/\n  \
              curl --no-buffer --cacert {authority} wss://{address}/ticker  (from curl 8.11 on)\n\
-             A browser warns of it: open https://{address}/ once and go on, and its scripts may connect."
+             A browser warns of it: open https://{address}/ once and accept the warning; then its pages can connect."
         ));
     }
 }

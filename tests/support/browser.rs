@@ -30,8 +30,8 @@ pub(crate) struct Browser {
 }
 
 impl Browser {
-    /// Has the page go through `scenario` with whoever is `localhost` to it: the one at `address`, who is believed if he
-    /// shows a certificate with the key of this one.
+    /// Has the page go through `scenario` with `localhost`, which to it is at `address`. The browser believes whatever
+    /// certificate has the key of this one; of any other it thinks as it always does.
     pub(crate) fn open(scenario: &str, address: &str, believed: &Certificate) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let directory = Directory::new(&format!("browser-{}", COUNT.fetch_add(1, Ordering::Relaxed)));
