@@ -154,6 +154,28 @@ fn a_handshake_that_never_ends_is_not_kept() {
 }
 
 #[test]
+fn of_those_who_wait_for_their_turn_little_is_held() {
+    const WAITING: u32 = 200;
+    let backend = Backend::echo();
+    let mut secured = Secured::start(&backend.url(), "handshakes = \"1/s\"\ntimeout = \"10m\"\n");
+    let mut flood = client_hello(&secured);
+    flood.resize(256 << 10, 0);
+    let before = secured.proxy.memory_kib();
+    let clients: Vec<_> = (0..WAITING)
+        .map(|_| {
+            let client = Raw::connect(secured.address());
+            client.stream.set_nonblocking(true).expect("it is ours");
+            assert!((&client.stream).write(&flood).expect("some of it is taken") > 64 << 10);
+            client
+        })
+        .collect();
+    eventually("all are there", || secured.proxy.counter("accepted") >= WAITING.into());
+    let held_kib = secured.proxy.memory_kib().saturating_sub(before);
+    assert!(held_kib < u64::from(WAITING) * 16, "{held_kib} KiB");
+    drop(clients);
+}
+
+#[test]
 fn a_thousand_half_open_handshakes_harm_nobody() {
     let backend = Backend::echo();
     let mut secured = Secured::start(&backend.url(), "timeout = \"1m\"\n");

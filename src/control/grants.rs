@@ -111,3 +111,39 @@ fn placed((ticket, backend): (Ticket, BackendId)) -> (Ticket, Ruling) {
 fn crowded(tickets: Vec<Ticket>) -> Rulings {
     tickets.into_iter().map(|ticket| (ticket, Ruling::Crowded)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::balance::ShardId;
+    use crate::guard::{Identity, Limits};
+
+    #[test]
+    fn tells_which_count_of_a_route_is_full_and_gives_back_what_was_released() {
+        let party = |name: &str, host| Party {
+            ip: Some([192, 0, 2, host].into()),
+            identity: Identity::named(name).key(),
+        };
+        let route: Arc<str> = "chat".into();
+        let limits = Limits { per_ip: Some(2), per_identity: Some(1), max: Some(3) };
+        let now = crate::control::now();
+        let mut grants = Grants::default();
+        let ask = |grants: &mut Grants, client| {
+            let ticket = Ticket { shard: ShardId(0), number: 1 };
+            grants.handle_ask(ticket, Ask::Route { route: route.clone(), client, limits }, now)
+        };
+        let rows = [
+            (party("ann", 1), Ruling::Admitted),
+            (party("ann", 2), Ruling::Denied(Denied::Identity)),
+            (party("bob", 1), Ruling::Admitted),
+            (party("cleo", 1), Ruling::Denied(Denied::Address)),
+            (party("cleo", 2), Ruling::Admitted),
+            (party("dan", 2), Ruling::Denied(Denied::Route)),
+        ];
+        for (client, ruling) in rows {
+            assert_eq!(ask(&mut grants, client), Some(ruling));
+        }
+        grants.handle_release(Release::Route { route: "chat".into(), client: party("ann", 1) });
+        assert_eq!(ask(&mut grants, party("ann", 2)), Some(Ruling::Admitted));
+    }
+}

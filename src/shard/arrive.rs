@@ -19,6 +19,10 @@ use crate::wires::Far;
 /// The first byte of every TLS connection: a record of the handshake (RFC 8446 §5.1).
 const TLS_HANDSHAKE: u8 = 22;
 
+/// Bytes that are heard at once: a ClientHello, or a PROXY protocol header, is seldom longer. What a client has sent
+/// beyond stays in the kernel, while the client waits for its turn.
+const HEARD_AT_ONCE: usize = 4 * 1024;
+
 /// A client that may be listened to.
 pub(super) struct Arrived {
     pub(super) client: Stream,
@@ -154,7 +158,7 @@ async fn shake_hands(
 async fn hear(shard: &Shard, socket: &Socket, bytes: &mut Vec<u8>) -> Result<(), Unheard> {
     poll_fn(|_| {
         let mut scratch = shard.scratch.borrow_mut();
-        match socket.try_read(&mut scratch) {
+        match socket.try_read(scratch.get_mut(..HEARD_AT_ONCE).unwrap_or_default()) {
             Ok(None) if shard.refuses_latecomers() => Poll::Ready(Err(Unheard::Refused(Refusal::Draining))),
             Ok(None) => Poll::Pending,
             Ok(Some(0)) | Err(_) => Poll::Ready(Err(Unheard::Gone)),
