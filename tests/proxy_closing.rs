@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use support::backend::{Backend, Stage};
 use support::frames::{BINARY, CLOSE, TEXT, client_frame, close_payload, payload, server_frame};
-use support::now;
 use support::proxy::Proxy;
 use support::raw::Ending;
 use support::witness::Witness;
 use support::ws::{expect_close, expect_echo, text};
+use support::{has_waited, now};
 use tungstenite::protocol::CloseFrame;
 
 fn words(side: &str, why: &str, code: impl Into<Option<u16>>) -> (String, String, Option<u16>) {
@@ -174,7 +174,7 @@ fn a_close_that_is_not_answered_in_time_is_cut() {
     let begun = now();
     client.send(&client_frame(CLOSE, true, &close_payload(1000, "")));
     client.expect_fin();
-    assert!(begun.elapsed() >= Duration::from_millis(300));
+    assert!(has_waited(begun, Duration::from_millis(300)));
     assert!(backend.frame().is_close());
     backend.expect_fin();
     let line = proxy.session();
@@ -201,7 +201,7 @@ fn an_idle_session_gets_1001_on_both_sides() {
     let begun = now();
     let (mut client, mut backend) = stage.open(&proxy);
     let close = backend.frame();
-    assert!(begun.elapsed() >= Duration::from_millis(300));
+    assert!(has_waited(begun, Duration::from_millis(300)));
     assert!(close.is_masked);
     assert_eq!(close.close(), (1001, "idle timeout".to_owned()));
     backend.send(&server_frame(CLOSE, true, &close_payload(1001, "")));

@@ -65,6 +65,14 @@ pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
+/// Whether somebody has waited for `timeout` since `begun`, and did not act at once.
+///
+/// Half of it will do: a shard looks at the clock once a pass, so a pass that was held up gives its timers a start
+/// that lies back as far.
+pub(crate) fn has_waited(begun: Instant, timeout: Duration) -> bool {
+    begun.elapsed() >= timeout / 2
+}
+
 /// Waits until `is_so`: for what can only be looked at, never waited for (`/proc`, another process's sockets).
 pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Deadline::new();
