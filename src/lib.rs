@@ -35,6 +35,7 @@
 
 pub mod balance;
 pub mod config;
+pub mod feed;
 pub mod guard;
 pub mod health;
 pub mod protocol;

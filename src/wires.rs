@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::balance::{BackendId, ShardId, Snapshot, Ticket};
 use crate::config::{Config, ListenAddress};
+use crate::feed::{self, Key};
 use crate::guard::{Limits, Party};
 use crate::health::Outcome;
 use crate::routing::ListenId;
@@ -16,7 +17,7 @@ use crate::session::Cause;
 use crate::telemetry::{BackendCounters, Counters, Refused, Traffic};
 use crate::tls;
 
-/// From the control plane to one shard; [`ToShard::Connection`] also from another shard.
+/// From the control plane to one shard; [`ToShard::Connection`] and [`ToShard::Feed`] from another shard.
 #[derive(Debug)]
 pub enum ToShard {
     /// All backends, as they stand now.
@@ -33,6 +34,8 @@ pub enum ToShard {
     Ruling(Ticket, Ruling),
     /// Answer authorities by these, and by no others.
     Challenges(Arc<Challenges>),
+    /// What another shard has to say about a feed.
+    Feed(FeedNote),
     /// Send a [`ToControl::Report`].
     Report,
     /// Stop accepting and close every session.
@@ -79,6 +82,39 @@ pub struct Arrival {
     pub peer: Option<SocketAddr>,
     /// Where it came in.
     pub listener: ListenId,
+}
+
+/// Between the shard that owns a feed's source and a shard with clients of it.
+#[derive(Debug)]
+pub struct FeedNote {
+    /// Which feed, by name.
+    pub feed: Arc<str>,
+    /// What there is to say.
+    pub word: FeedWord,
+}
+
+/// What shards say to each other about a feed.
+#[derive(Debug)]
+pub enum FeedWord {
+    /// To the owner: this shard has clients, and wants a [`Self::State`] and all that is published from then on.
+    Attach(ShardId),
+    /// To the owner: this shard has no clients any more.
+    Detach(ShardId),
+    /// To the owner: clients of this shard want these keys, or none of them does any more.
+    Topics {
+        /// Whose clients.
+        shard: ShardId,
+        /// Keys that had no client there so far.
+        wanted: Vec<Key>,
+        /// Keys that have none now.
+        unwanted: Vec<Key>,
+    },
+    /// To the owner: what a client says is for the source.
+    Forward(feed::Kind, Box<[u8]>),
+    /// To a shard with clients: how the feed stands.
+    State(feed::State),
+    /// To a shard with clients: what the source has said.
+    Publish(Arc<feed::Batch>),
 }
 
 /// From one shard to the control plane.

@@ -11,7 +11,8 @@ const LINES_MAX: usize = 600;
 /// Each room and the rooms it may import. A room is a folder or file right under `src`.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("balance", &[]),
-    ("config", &["balance", "guard", "health", "protocol", "routing", "session", "tls"]),
+    ("config", &["balance", "feed", "guard", "health", "protocol", "routing", "session", "tls"]),
+    ("feed", &["protocol", "session", "telemetry"]),
     ("guard", &["protocol"]),
     ("health", &[]),
     ("protocol", &[]),
@@ -19,13 +20,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("session", &["protocol", "telemetry"]),
     ("telemetry", &[]),
     ("tls", &[]),
-    ("wires", &["balance", "config", "guard", "health", "routing", "session", "telemetry", "tls"]),
+    ("wires", &["balance", "config", "feed", "guard", "health", "routing", "session", "telemetry", "tls"]),
     ("runtime", &["config", "tls", "wires"]),
     (
         "shard",
         &[
             "balance",
             "config",
+            "feed",
             "guard",
             "health",
             "protocol",
@@ -61,8 +63,19 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 ];
 
 /// Rooms that touch nothing.
-const PURE: &[&str] =
-    &["balance", "config", "guard", "health", "protocol", "routing", "session", "telemetry", "tls", "wires"];
+const PURE: &[&str] = &[
+    "balance",
+    "config",
+    "feed",
+    "guard",
+    "health",
+    "protocol",
+    "routing",
+    "session",
+    "telemetry",
+    "tls",
+    "wires",
+];
 
 /// What a pure room may not name: clocks, files, sockets, threads, randomness, async.
 const IMPURE: [&str; 14] = [

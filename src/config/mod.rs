@@ -8,6 +8,7 @@ mod address;
 mod admin;
 mod backend;
 mod cores;
+mod feed;
 mod file;
 mod pool;
 mod route;
@@ -23,6 +24,7 @@ pub use address::{InvalidAddress, ListenAddress};
 pub use admin::{Access, Admin, Log, LogFormat, LogLevel};
 pub use backend::{BackendUrl, InvalidBackend, Transport};
 pub use cores::{Cores, InvalidCores};
+pub use feed::{Feed, FeedId};
 pub use file::{Mistake, Parsed, Sources, escape, parse, reference};
 pub use pool::{Backend, Pool, PoolId};
 pub use route::{Route, Target};
@@ -45,6 +47,8 @@ pub struct Config {
     pub routes: Vec<Arc<Route>>,
     /// What [`Target::Pool`] means, by [`PoolId`].
     pub pools: Vec<Arc<Pool>>,
+    /// What [`Target::Feed`] means, by [`FeedId`].
+    pub feeds: Vec<Arc<Feed>>,
     /// What backends are told of the client, and which proxies are believed about it.
     pub forwarding: Forwarding,
     /// Counts of the whole process.
@@ -150,6 +154,7 @@ impl Config {
             placement: Placement::default(),
             routes: routes.into_iter().map(Arc::new).collect(),
             pools: pools.into_iter().map(Arc::new).collect(),
+            feeds: Vec::new(),
             forwarding: Forwarding::default(),
             limits: Limits::default(),
             timeouts: Timeouts::default(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::PoolId;
+use super::{FeedId, PoolId};
 use crate::guard;
 use crate::protocol::handshake::{FixedResponse, HeaderEdits, PathRewrite};
 use crate::routing::Matcher;
@@ -35,6 +35,8 @@ pub struct Route {
 pub enum Target {
     /// Places a session on a backend of this pool.
     Pool(PoolId),
+    /// Sends what this feed's source says.
+    Feed(FeedId),
     /// Sends every message back.
     Echo,
     /// Sends a numbered message at this interval.
@@ -62,13 +64,15 @@ impl Route {
         }
     }
 
-    /// Whether a request could not tell it from `other`, but for what is in the pools they name: in another
-    /// configuration the same pool may stand elsewhere.
+    /// Whether a request could not tell it from `other`, but for what is in the pools or feeds they name: in another
+    /// configuration the same one may stand elsewhere.
     #[must_use]
     pub fn is_like(&self, other: &Self) -> bool {
         let mut moved = self.clone();
-        if let (Target::Pool(id), Target::Pool(other)) = (&mut moved.target, &other.target) {
-            *id = *other;
+        match (&mut moved.target, &other.target) {
+            (Target::Pool(id), Target::Pool(other)) => *id = *other,
+            (Target::Feed(id), Target::Feed(other)) => *id = *other,
+            _ => {}
         }
         moved == *other
     }

@@ -48,7 +48,7 @@ pub(super) fn changes(former: &Config, config: &Config) -> Vec<String> {
     changes.extend(gone("route", &former.routes, |route| &route.name, &new));
     let pool_of = |config: &Config, route: &Route| match route.target {
         Target::Pool(id) => config.pools.get(id.index()).map(|pool| pool.name.clone()),
-        Target::Echo | Target::Ticker { .. } | Target::Fixed(_) => None,
+        Target::Feed(_) | Target::Echo | Target::Ticker { .. } | Target::Fixed(_) => None,
     };
     for route in &config.routes {
         match old.get(&*route.name) {

@@ -65,6 +65,8 @@ impl Guard {
             Auth::ApiKey(auth) => (check_key(auth, request)?, auth.from.as_slice()),
             Auth::Basic(auth) => (check_password(auth, request)?, [].as_slice()),
             Auth::Jwt(auth) => (check_token(auth, request, facts.unix_now)?, auth.from.as_slice()),
+            // Judged behind the 101.
+            Auth::FirstMessage(_) => return Ok(Identity::ANONYMOUS),
         };
         credential::withhold(places, request);
         Ok(identity)

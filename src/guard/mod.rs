@@ -33,4 +33,4 @@ pub use network::{InvalidNetwork, parse_network};
 pub use origin::{InvalidOrigin, Origin};
 pub use rate::Rate;
 pub use secret_file::{InvalidSecrets, LineFault};
-pub use settings::{ApiKeyAuth, Auth, BasicAuth, JwtAuth, Settings};
+pub use settings::{ApiKeyAuth, Auth, BasicAuth, FirstMessageAuth, JwtAuth, Settings};

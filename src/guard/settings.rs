@@ -1,5 +1,7 @@
 //! What a route asks of those who want in. Plain data; whoever reads the configuration fills it in.
 
+use std::time::Duration;
+
 use ipnet::IpNet;
 
 use super::{ApiKeys, CredentialSource, Limits, Origin, Rate, TokenKeys, Users};
@@ -53,6 +55,19 @@ pub enum Auth {
     Basic(BasicAuth),
     /// A signed token (RFC 7519).
     Jwt(JwtAuth),
+    /// A key in the first message, behind the 101: only where selat reads what clients say.
+    FirstMessage(FirstMessageAuth),
+}
+
+/// Admission by the first message that a client sends: a JSON object with a key in it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FirstMessageAuth {
+    /// The member of the object that holds the key.
+    pub member: String,
+    /// The keys that open the door.
+    pub keys: ApiKeys,
+    /// For the message to come, from the 101 on; then Close 1008.
+    pub timeout: Duration,
 }
 
 /// Admission by API key.

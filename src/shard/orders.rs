@@ -58,6 +58,8 @@ impl Orders {
             }
             ToShard::Loads(loads) => shard.neighbours.handle_loads(&loads),
             ToShard::Connection(arrival) => acceptor::start(shard, arrival),
+            // Nobody has a feed yet.
+            ToShard::Feed(_) => {}
             ToShard::Ruling(ticket, ruling) => shard.handle_ruling(ticket, ruling),
             ToShard::Challenges(challenges) => drop(shard.challenges.replace(challenges)),
             ToShard::Report => {

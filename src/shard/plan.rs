@@ -169,7 +169,7 @@ impl Plan {
 fn pool_of(target: &Target, pools: &[Rc<PoolState>]) -> Option<Rc<PoolState>> {
     match target {
         Target::Pool(id) => pools.get(id.index()).cloned(),
-        Target::Echo | Target::Ticker { .. } | Target::Fixed(_) => None,
+        Target::Feed(_) | Target::Echo | Target::Ticker { .. } | Target::Fixed(_) => None,
     }
 }
 

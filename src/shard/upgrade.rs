@@ -95,6 +95,8 @@ pub(super) async fn upgrade(
                 early_from_backend: handshake.early,
             }))
         }
+        // Feeds are configured by nobody yet.
+        Target::Feed(_) => Err(Refusal::NoBackend.into()),
         Target::Echo | Target::Ticker { .. } => {
             let mut request = head.upgrade()?;
             admit(shard, client, &mut request, visitor).await?;

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Histogram, SizeHistogram};
+use super::{FeedCounters, Histogram, SizeHistogram};
 
 use serde::{Deserialize, Serialize};
 
@@ -26,7 +26,7 @@ impl Traffic {
         self.messages += messages;
     }
 
-    fn merge(&mut self, other: Self) {
+    pub(super) fn merge(&mut self, other: Self) {
         self.bytes += other.bytes;
         self.messages += other.messages;
     }
@@ -57,7 +57,7 @@ impl Sessions {
 /// How often something happened, by a word for it.
 pub type Tally<K> = BTreeMap<K, u64>;
 
-fn merge_tally<K: Ord + Clone>(tally: &mut Tally<K>, other: &Tally<K>) {
+pub(super) fn merge_tally<K: Ord + Clone>(tally: &mut Tally<K>, other: &Tally<K>) {
     for (key, count) in other {
         *tally.entry(key.clone()).or_default() += count;
     }
@@ -141,7 +141,7 @@ impl BackendCounters {
 }
 
 /// What happened on a shard since it started. Totals, but for those that end in `now`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Counters {
     /// Connections accepted.
     pub accepted: u64,
@@ -174,6 +174,8 @@ pub struct Counters {
     pub dial_latency: Histogram,
     /// By name. A route that a reload removed keeps its place: totals never fall.
     pub routes: BTreeMap<Arc<str>, RouteCounters>,
+    /// By name, likewise.
+    pub feeds: BTreeMap<Arc<str>, FeedCounters>,
 }
 
 impl Counters {
@@ -197,6 +199,9 @@ impl Counters {
         self.dial_latency.merge(&other.dial_latency);
         for (name, route) in &other.routes {
             self.routes.entry(name.clone()).or_default().merge(route);
+        }
+        for (name, feed) in &other.feeds {
+            self.feeds.entry(name.clone()).or_default().merge(feed);
         }
     }
 

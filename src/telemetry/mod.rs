@@ -6,6 +6,7 @@
 
 mod certificates;
 mod counters;
+mod feed;
 mod histogram;
 mod histogram_view;
 mod overview;
@@ -16,6 +17,7 @@ pub use counters::{
     BackendCounters, Counters, Ended, PingRtt, Refused, RouteCounters, Sessions, Tally, TlsHandshakes,
     Traffic,
 };
+pub use feed::{FeedCounters, SourceCounters, SourceState};
 pub use histogram::{Histogram, SizeHistogram};
 pub use histogram_view::HistogramView;
 pub use overview::{

@@ -23,6 +23,8 @@ impl CloseCode {
     pub const INTERNAL_ERROR: Self = Self(1011);
     /// 1012: the service restarts.
     pub const SERVICE_RESTART: Self = Self(1012);
+    /// 1013: whoever comes back later may be served (IANA registry of close codes).
+    pub const TRY_AGAIN_LATER: Self = Self(1013);
     /// 1014: a gateway got an invalid answer from its upstream.
     pub const BAD_GATEWAY: Self = Self(1014);
 

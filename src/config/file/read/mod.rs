@@ -67,6 +67,7 @@ pub(super) fn config(file: &Table<'_>) -> Option<Config> {
         log,
         pools: pools?.into_iter().map(Arc::new).collect(),
         routes: routes?.into_iter().map(Arc::new).collect(),
+        feeds: Vec::new(),
         effective: Arc::default(),
     })
 }

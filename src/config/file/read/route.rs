@@ -56,7 +56,7 @@ fn check_use(table: &Table<'_>, route: &Route) {
     let Route { rewrite, request_headers, response_headers, guard, session, .. } = route;
     let default = session::Settings::default();
     let (what, useless): (_, &[(&str, bool)]) = match route.target {
-        Target::Pool(_) => return,
+        Target::Pool(_) | Target::Feed(_) => return,
         Target::Echo | Target::Ticker { .. } => (
             "selat itself, which answers here, does nothing with it",
             &[
