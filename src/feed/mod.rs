@@ -1,16 +1,19 @@
 //! One source, any number of clients: what they get of it, in which order, and what becomes of those that are slow.
 //!
-//! Pure. On the shard that owns a feed's source, [`Inlet`] makes messages of the source's frames and `Upstream` says
+//! Pure. On the shard that owns a feed's source, [`Inlet`] makes messages of the source's frames and [`Upstream`] says
 //! which connections to have. On each shard with clients, a `Hub` says who gets which [`Message`] next: clients hold a
 //! place in the log, not a copy.
 
+mod inlet;
 mod message;
 mod pattern;
 mod pointer;
 mod quiet;
 mod settings;
 mod template;
+mod upstream;
 
+pub use inlet::{Ended, Inlet, Said};
 pub use message::{Batch, Key, Kind, Message, Seq, State};
 pub use pattern::Pattern;
 pub use pointer::{InvalidPointer, Pointer};
@@ -19,3 +22,4 @@ pub use settings::{
     Backoff, ClientMessages, Conflict, Rotate, Settings, Slow, SlowPolicy, Stall, Subscriptions, Words,
 };
 pub use template::{InvalidTemplate, Template};
+pub use upstream::{Clock, Command, LineId, Upstream};
