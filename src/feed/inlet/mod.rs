@@ -352,3 +352,6 @@ fn push_frame(opcode: Opcode, payload: &[u8], key: MaskKey, out: &mut Vec<u8>) {
     out.extend_from_slice(payload);
     mask(out.get_mut(start..).unwrap_or_default(), key, 0);
 }
+
+#[cfg(test)]
+mod tests;
