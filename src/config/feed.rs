@@ -31,9 +31,24 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// The name of the pool of a feed's sources. No pool in a configuration can have it.
+    /// What the names of pools of sources begin with. No pool in a configuration can be called so.
+    pub(super) const POOL_PREFIX: &str = "feed.";
+
+    /// The name of the pool of a feed's sources.
     #[must_use]
     pub fn pool_name(feed: &str) -> String {
-        format!("feed.{feed}")
+        format!("{}{feed}", Self::POOL_PREFIX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Pool;
+    use super::*;
+
+    #[test]
+    fn a_pool_of_sources_is_told_by_its_name() {
+        assert_eq!(Pool::new(&Feed::pool_name("fx"), Vec::new()).feed(), Some("fx"));
+        assert_eq!(Pool::new("feed", Vec::new()).feed(), None);
     }
 }

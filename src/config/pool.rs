@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::BackendUrl;
+use super::{BackendUrl, Feed};
 use crate::balance::{Policy, Queue};
 use crate::health;
 use crate::protocol::proxy_protocol;
@@ -70,6 +70,12 @@ impl Pool {
             tls: None,
             resolve_every: Self::RESOLVE_EVERY,
         }
+    }
+
+    /// The feed whose sources these are; `None` for a pool that sessions are placed on.
+    #[must_use]
+    pub fn feed(&self) -> Option<&str> {
+        self.name.strip_prefix(Feed::POOL_PREFIX)
     }
 
     /// Whether a backend is chosen by the sessions of all shards.

@@ -121,16 +121,20 @@ impl Registry {
         std::mem::take(&mut self.lines_changed)
     }
 
-    /// How many backends new sessions may be placed on.
+    /// How many backends new sessions may be placed on. The sources of a feed are not among them.
     #[must_use]
     pub fn up(&self) -> usize {
-        self.pools.iter().map(Pool::up).sum()
+        self.for_sessions().map(Pool::up).sum()
     }
 
-    /// How many backends there are.
+    /// How many backends there are, likewise.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.pools.iter().map(|pool| pool.backends.len()).sum()
+        self.for_sessions().map(|pool| pool.backends.len()).sum()
+    }
+
+    fn for_sessions(&self) -> impl Iterator<Item = &Pool> {
+        self.pools.iter().filter(|pool| pool.settings.feed().is_none())
     }
 
     /// A new snapshot, if anything has changed since the last.
