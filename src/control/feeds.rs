@@ -1,11 +1,14 @@
-//! What the control plane says of feeds.
+//! What the control plane says of feeds: in its overview, and in the log.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use tracing::{error, info, warn};
+
 use crate::config::{Config, Feed};
 use crate::telemetry::{FeedCounters, FeedOverview};
+use crate::wires::{SourceEvent, SourceNews};
 
 /// In the order of the configuration.
 pub(super) fn overview(
@@ -20,4 +23,19 @@ pub(super) fn overview(
     };
     let feeds = config.feeds.iter();
     feeds.map(|feed| FeedOverview::new(&feed.name, sources(feed), counters.get(&feed.name), now)).collect()
+}
+
+/// A line for what has happened to a source. One that is lost is the vendor's fault, but all its clients miss it.
+pub(super) fn log(news: &SourceNews) {
+    let SourceNews { feed, source, event } = news;
+    match event {
+        SourceEvent::Opened { after } => {
+            info!(%feed, source, seconds = after.as_secs_f64(), "source connected");
+        }
+        SourceEvent::Lost { why, retry_in } => warn!(%feed, source, why, ?retry_in, "source lost"),
+        SourceEvent::Stopped { words } => {
+            error!(%feed, source, words, "feed stopped: its source is not dialled again before a reload");
+        }
+        SourceEvent::Gap => warn!(%feed, source, "gap: messages may have been missed"),
+    }
 }
