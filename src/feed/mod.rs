@@ -11,6 +11,7 @@ mod pointer;
 mod query;
 mod quiet;
 mod settings;
+mod subscriber;
 mod subscriptions;
 mod template;
 mod topics;
@@ -24,6 +25,7 @@ pub use quiet::{InvalidQuiet, Quiet};
 pub use settings::{
     Backoff, ClientMessages, Conflict, Rotate, Settings, Slow, SlowPolicy, Stall, Subscriptions, Words,
 };
+pub use subscriber::{Said, Subscriber, Terms};
 pub use subscriptions::Wish;
 pub use template::{InvalidTemplate, Template};
 pub use topics::Topics;
