@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use selat::config::{self, Access, Config, ListenAddress, Log, Mistake, Parsed, Transport, parse_duration};
 use selat::control::{Loaded, Origin};
 use selat::demo;
@@ -59,7 +60,13 @@ pub(crate) fn parse() -> Result<Invocation, LoadError> {
             let origin = origin(Some(name), &parsed.files, move || load(&file));
             Ok(proxy_of(parsed, Some(origin), log))
         }
-        Some(Command::Feed(feed)) => of_flags(feed.toml(), feed.general.log),
+        Some(Command::Feed(feed)) => {
+            if let Some(name) = feed.repeated_header() {
+                let what = format!("--header: {name} is there twice; a source gets it once");
+                Cli::command().error(ErrorKind::ArgumentConflict, what).exit();
+            }
+            of_flags(feed.toml(), feed.general.log)
+        }
         None => of_flags(proxy.toml(), proxy.general.log),
     }
 }

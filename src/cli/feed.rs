@@ -126,6 +126,15 @@ enum ClientMessages {
 }
 
 impl FeedArgs {
+    /// The name of a header that is given twice.
+    pub(super) fn repeated_header(&self) -> Option<&str> {
+        let mut names = self.header.iter().map(|(name, _)| name.as_str()).enumerate();
+        let repeats = |(at, name): &(usize, &str)| {
+            self.header.iter().take(*at).any(|(before, _)| before.eq_ignore_ascii_case(name))
+        };
+        names.find(repeats).map(|(_, name)| name)
+    }
+
     /// The file that says the same, so that there is one way to a configuration.
     pub(super) fn toml(&self) -> String {
         [
