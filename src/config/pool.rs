@@ -72,10 +72,14 @@ impl Pool {
         }
     }
 
-    /// The feed whose sources these are; `None` for a pool that sessions are placed on.
+    /// The table of the configuration that it is from: `pool.NAME`, or `feed.NAME` if it has a feed's sources.
     #[must_use]
-    pub fn feed(&self) -> Option<&str> {
-        self.name.strip_prefix(Feed::POOL_PREFIX)
+    pub fn table(&self) -> String {
+        if Feed::of_pool(&self.name).is_some() {
+            self.name.to_string()
+        } else {
+            format!("pool.{}", self.name)
+        }
     }
 
     /// Whether a backend is chosen by the sessions of all shards.

@@ -10,7 +10,7 @@ use super::grants::Grants;
 use super::registry::{Backend, Pool, Registry};
 use super::reload::Generation;
 use crate::balance::BackendId;
-use crate::config::{Config, Listen};
+use crate::config::{Config, Feed, Listen};
 use crate::health;
 use crate::session::Why;
 use crate::telemetry::{
@@ -40,7 +40,7 @@ impl View<'_> {
         let counters = self.books.counters();
         let backends = self.books.backends();
         let pools = self.registry.pools().iter().enumerate();
-        let pools = pools.filter(|(_, pool)| pool.settings.feed().is_none());
+        let pools = pools.filter(|(_, pool)| Feed::of_pool(&pool.settings.name).is_none());
         Overview {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_seconds: now.saturating_duration_since(self.since).as_secs_f64(),

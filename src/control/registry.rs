@@ -10,7 +10,7 @@ use tracing::{info, warn};
 use super::probe::Question;
 use super::resolve::{Difference, Unresolved};
 use crate::balance::{BackendId, BackendState, BackendView, Epoch, PoolView, ShardId, Snapshot, Weight};
-use crate::config::{self, BackendUrl, Config};
+use crate::config::{self, BackendUrl, Config, Feed};
 use crate::health::{self, Health, Outcome, ProbeFault};
 
 /// Where names point, as far as it has been looked up.
@@ -134,7 +134,7 @@ impl Registry {
     }
 
     fn for_sessions(&self) -> impl Iterator<Item = &Pool> {
-        self.pools.iter().filter(|pool| pool.settings.feed().is_none())
+        self.pools.iter().filter(|pool| Feed::of_pool(&pool.settings.name).is_none())
     }
 
     /// A new snapshot, if anything has changed since the last.
