@@ -30,12 +30,14 @@ pub(super) fn log(news: &SourceNews) {
     let SourceNews { feed, source, event } = news;
     match event {
         SourceEvent::Opened { after } => {
-            info!(%feed, source, seconds = after.as_secs_f64(), "source connected");
+            info!(%feed, source, seconds = after.as_secs_f64(), "the source of a feed is connected");
         }
-        SourceEvent::Lost { why, retry_in } => warn!(%feed, source, why, ?retry_in, "source lost"),
+        SourceEvent::Lost { why, retry_in } => {
+            warn!(%feed, source, why, ?retry_in, "the source of a feed is lost")
+        }
         SourceEvent::Stopped { words } => {
-            error!(%feed, source, words, "feed stopped: its source is not dialled again before a reload");
+            error!(%feed, source, words, "the source of a feed has stopped it: none is dialled before a reload");
         }
-        SourceEvent::Gap => warn!(%feed, source, "gap: messages may have been missed"),
+        SourceEvent::Gap => warn!(%feed, source, "a feed may have missed messages"),
     }
 }
