@@ -1,9 +1,10 @@
 //! One source, any number of clients: what they get of it, in which order, and what becomes of those that are slow.
 //!
 //! Pure. On the shard that owns a feed's source, [`Inlet`] makes messages of the source's frames and `Upstream` says
-//! which connections to have. On each shard with clients, a `Hub` says who gets which [`Message`] next: clients hold a
+//! which connections to have. On each shard with clients, a [`Hub`] says who gets which [`Message`] next: clients hold a
 //! place in the log, not a copy.
 
+mod hub;
 mod message;
 mod pattern;
 mod pointer;
@@ -11,6 +12,7 @@ mod quiet;
 mod settings;
 mod template;
 
+pub use hub::{Held, Hub, HubCounters, Lags, Offer, SubscriberId, Wish};
 pub use message::{Batch, Key, Kind, Message, Seq, State};
 pub use pattern::Pattern;
 pub use pointer::{InvalidPointer, Pointer};
