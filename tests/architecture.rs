@@ -114,6 +114,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("x509_parser::", &["tls"]),
     ("instant_acme::", &["control"]),
     ("httparse::", &["protocol"]),
+    ("miniz_oxide::", &["feed"]),
     ("sha1::", &["protocol"]),
     ("jsonwebtoken::", &["guard"]),
     ("clap::", &["cli", "logging"]),
