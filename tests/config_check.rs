@@ -124,7 +124,7 @@ fn the_flags_of_a_feed_are_held_to_the_same_rules_and_show_no_secret() {
         "weekends",
     ]);
     let told = [
-        "sources[0] in [feed.default]: what it refers to is not a source's URL; write ",
+        "sources[0] in [feed.default]: \"ws://127.0.0.1:1/#${SELAT_TEST_SECRET}\" has a path or query that is none",
         "sources[2] in [feed.default]: this source is in the feed already; remove it",
         "headers.X in [feed.default]: what it refers to is not a header's value; write ",
         "key in [feed.default]: a JSON pointer begins with /; write /symbol, or /data/0/id",

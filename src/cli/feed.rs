@@ -8,7 +8,7 @@ use selat::config::{ListenAddress, parse_bytes, parse_duration};
 use toml_writer::ToTomlKey;
 
 use super::general::GeneralArgs;
-use super::toml::{line, list, open_text, size, text, time};
+use super::written::{line, list, open_text, size, text, time};
 
 #[derive(Args)]
 pub(super) struct FeedArgs {

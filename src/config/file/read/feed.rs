@@ -224,5 +224,18 @@ fn subscriptions(feed: &Table<'_>, table: &Table<'_>) -> Option<Subscriptions> {
         });
     let conflict = table.get("conflict", |item| item.word(&CONFLICTS));
     let topics_max = table.get("topics_max", |item| item.count());
-    Some(Subscriptions { subscribe: subscribe?, unsubscribe, separator, conflict, topics_max })
+    let subscriptions = Subscriptions { subscribe: subscribe?, unsubscribe, separator, conflict, topics_max };
+    if subscriptions.tells_apart() {
+        Some(subscriptions)
+    } else if table.has("unsubscribe") {
+        table.wrong_key(
+            "unsubscribe",
+            "a client could mean subscribe by it; they have to differ, and not in a secret",
+        )
+    } else {
+        table.wrong_key(
+            "subscribe",
+            "keys that a client says with it would not be found again; write it another way",
+        )
+    }
 }

@@ -215,6 +215,18 @@ fn a_feed_that_could_not_work_is_told() {
             "4: subscribe in [feed.fx.subscriptions]: there is no {keys} in it, once",
         ),
         (
+            feed("key = \"/a\"\nsubscriptions = { subscribe = '{\"keys\":{keys}}' }"),
+            "4: subscribe in [feed.fx.subscriptions]: it looks like JSON and is none",
+        ),
+        (
+            feed("key = \"/a\"\nsubscriptions = { subscribe = '${TOKEN} {keys}' }"),
+            "4: subscribe in [feed.fx.subscriptions]: a reference has to be inside a JSON string",
+        ),
+        (
+            feed(&format!("key = \"/a\"\n{subscribe}, unsubscribe = '[\"{{keys}}\"]' }}")),
+            "4: unsubscribe in [feed.fx.subscriptions]: a client could mean subscribe by it",
+        ),
+        (
             feed(&format!("key = \"/a\"\n{subscribe}, separator = \"\" }}")),
             "4: separator in [feed.fx.subscriptions]: keys would run together",
         ),
@@ -247,7 +259,7 @@ fn sources_that_are_none_are_told() {
         ),
         (
             sources("[\"ws://x/${TOKEN} ${TOKEN}\"]"),
-            "2: sources[0] in [feed.fx]: what it refers to is not a source's URL",
+            "2: sources[0] in [feed.fx]: \"ws://x/${TOKEN} ${TOKEN}\" has a path or query that is none; leave out #",
         ),
     ]);
 }
