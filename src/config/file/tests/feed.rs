@@ -63,7 +63,11 @@ fn every_key_of_a_feed_does_what_it_says() {
     assert_eq!((pool.connect, pool.resolve_every), (seconds(2), seconds(120)));
     assert!(pool.tls.is_some());
     let headers = feed.headers.iter().map(|(name, value)| (name.as_str(), value.expose()));
-    assert!(headers.eq([("Authorization", "Bearer t0ps3cret{x"), ("X-Plain", "a {b}")]));
+    assert!(headers.eq([
+        ("Authorization", "Bearer t0ps3cret{x"),
+        ("X-Plain", "a {b}"),
+        ("Sec-WebSocket-Protocol", "v2.feed, v1.feed")
+    ]));
     let settings = &*feed.settings;
     let on_open = [format!("{{\"userKey\":\"{KEY}\",\"symbol\":\"EURUSD\"}}"), "hello".to_owned()];
     assert!(settings.on_open.iter().map(|words| &*words.0).eq(&on_open));
@@ -205,6 +209,14 @@ fn a_feed_that_could_not_work_is_told() {
         (
             feed("headers = { X = \"a\\nb\" }"),
             "3: headers.X in [feed.fx]: the value of X holds a control character",
+        ),
+        (
+            feed("headers = { host = \"x\" }"),
+            "3: headers.host in [feed.fx]: it is the host of the source's URL; remove it",
+        ),
+        (
+            feed("headers = { Sec-WebSocket-Protocol = \"a b\" }"),
+            "3: headers.Sec-WebSocket-Protocol in [feed.fx]: these are no subprotocols",
         ),
         (
             feed("key = \"/a\"\nsubscriptions = {}"),
