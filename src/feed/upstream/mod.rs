@@ -138,6 +138,31 @@ impl Upstream {
         }
     }
 
+    /// Goes on with other settings, or other sources: what is read is hung up, and the first source dialled. Messages may
+    /// be missed meanwhile; those to come are numbered on.
+    pub fn adopt(&mut self, settings: Arc<Settings>, sources: usize, now: Instant) {
+        let stage = std::mem::replace(&mut self.stage, Stage::Down { dial_at: now });
+        let (has_been_read, lines) = match stage {
+            Stage::Down { .. } | Stage::Stopped => (false, [None, None]),
+            Stage::Dialling(attempt) => (false, [Some(attempt.id), None]),
+            Stage::Up { line, successor } => (true, [Some(line.id), successor.id()]),
+        };
+        let lines = lines.into_iter().flatten();
+        self.commands = lines.map(|line| Command::HangUp { line }).collect();
+        self.has_gap |= has_been_read;
+        self.counters.state = SourceState::Connecting;
+        let new = Self::new(settings, sources, now);
+        self.settings = new.settings;
+        (self.sources, self.overlap) = (new.sources, new.overlap);
+        (self.attempts, self.rotation) = (new.attempts, new.rotation);
+    }
+
+    /// How many sources there are.
+    #[must_use]
+    pub fn sources(&self) -> usize {
+        self.sources
+    }
+
     /// What to do next; to be asked until there is nothing, after anything was handled and at [`Self::deadline`].
     /// `random` is what waits are drawn from that begin from now on.
     pub fn poll(&mut self, clock: Clock, random: u64) -> Option<Command> {
@@ -473,6 +498,15 @@ impl Successor {
 
     fn is_dialling(&self, id: LineId) -> bool {
         matches!(self, Self::Dialling(attempt) if attempt.id == id)
+    }
+
+    /// The attempt or line that it is.
+    fn id(&self) -> Option<LineId> {
+        match self {
+            Self::Never | Self::Due { .. } => None,
+            Self::Dialling(attempt) => Some(attempt.id),
+            Self::Open { line, .. } => Some(line.id),
+        }
     }
 
     /// Whether it is this attempt or line.
