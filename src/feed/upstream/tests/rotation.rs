@@ -88,12 +88,15 @@ fn what_the_old_line_said_shortly_before_is_not_published_again() {
     let mut world = World::new(rotating(), 1);
     let old = world.open();
     world.wait(EVERY - SECOND);
-    world.say(old, "a");
+    for text in ["a", "b"] {
+        world.say(old, text);
+    }
     let new = world.open();
-    world.say(new, "a");
-    world.say(new, "a");
+    for text in ["a", "b", "a"] {
+        world.say(new, text);
+    }
     world.next();
-    assert_eq!(world.heard, ["a", "a"], "said once by the one, and twice by the other");
+    assert_eq!(world.heard, ["a", "b", "a"], "said once by the one, and twice by the other");
 }
 
 #[test]
@@ -210,6 +213,20 @@ fn what_only_a_second_line_said_that_was_lost_is_said_by_the_first() {
     }
     world.upstream.handle_failed(new, "closed", world.now);
     for text in ["a", "b", "c"] {
+        world.say(old, text);
+    }
+    assert_eq!(world.heard, ["begin", "a", "b", "c"]);
+}
+
+#[test]
+fn what_was_published_on_the_word_of_a_second_line_that_was_lost_is_not_published_again() {
+    let (mut world, old, new) = overlapping(rotating());
+    for text in ["a", "b"] {
+        world.say(new, text);
+    }
+    world.say(old, "b");
+    world.upstream.handle_failed(new, "closed", world.now);
+    for text in ["a", "c"] {
         world.say(old, text);
     }
     assert_eq!(world.heard, ["begin", "a", "b", "c"]);
