@@ -76,7 +76,9 @@ impl Talk {
         let said = self.said.pop_front()?;
         match &said {
             Said::Subscribe(keys) => self.topics.extend(keys.iter().cloned()),
-            Said::Unsubscribe(keys) => self.topics.retain(|key| !keys.contains(key)),
+            Said::Unsubscribe(keys) => keys.iter().for_each(|key| {
+                self.topics.remove(key);
+            }),
             Said::First(_) | Said::Forward(..) => {}
         }
         Some(said)

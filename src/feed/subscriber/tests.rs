@@ -5,8 +5,8 @@ use std::num::NonZeroU64;
 use proptest::prelude::*;
 
 use super::*;
-use crate::feed::Conflict;
 use crate::feed::subscriptions::tests::subscriptions;
+use crate::feed::{ClientMessages, Conflict};
 use crate::session::{Excess, Ping, Pings, Rate, RateLimit};
 
 const FREE: Backlog = Backlog { client: false, backend: false };
@@ -181,11 +181,11 @@ fn an_idle_client_costs_little() {
     assert!(size_of::<Subscriber>() <= 184, "{}", size_of::<Subscriber>());
     let mut world = World::new(session::Settings::default(), feed(ClientMessages::Forward, None), Some(AUTH));
     world.receive(&text("{}"));
-    assert!(world.subscriber.talk.is_some());
+    assert!(world.subscriber.hearing.holds_anything());
     world.listen();
     world.receive(&text("forwarded"));
     world.listen();
-    assert!(world.subscriber.talk.is_none(), "what was polled is forgotten");
+    assert!(!world.subscriber.hearing.holds_anything(), "what was polled is forgotten");
 }
 
 #[test]
@@ -242,11 +242,10 @@ fn a_first_message_has_its_time_and_its_size() {
 
     let mut world = World::new(session::Settings::default(), Settings::default(), Some(Duration::MAX));
     assert!(!world.subscriber.may_send(), "it has time for ever, but still to show a key");
-    let max = FIRST_BYTES_MAX;
     world.receive(&masked(Opcode::Text, false, &[b' '; 4096]));
     assert!(!world.subscriber.is_over());
     world.receive(&masked(Opcode::Continuation, true, b" "));
-    let too_long = Why::Violation(Violation::MessageTooLong { max });
+    let too_long = Why::Violation(Violation::MessageTooLong { max: 4096 });
     world.assert_closed(CloseCode::MESSAGE_TOO_BIG, "message over 4096 bytes", too_long);
 }
 

@@ -224,5 +224,10 @@ fn subscriptions(feed: &Table<'_>, table: &Table<'_>) -> Option<Subscriptions> {
         });
     let conflict = table.get("conflict", |item| item.word(&CONFLICTS));
     let topics_max = table.get("topics_max", |item| item.count());
-    Some(Subscriptions { subscribe: subscribe?, unsubscribe, separator, conflict, topics_max })
+    let subscriptions = Subscriptions { subscribe: subscribe?, unsubscribe, separator, conflict, topics_max };
+    if subscriptions.unsubscribe.is_some() && !subscriptions.tells_apart() {
+        let what = "what is written with it could be subscribe too; make them differ in a word, \"op\" say";
+        return table.wrong_key("unsubscribe", what);
+    }
+    Some(subscriptions)
 }

@@ -219,6 +219,14 @@ fn a_feed_that_could_not_work_is_told() {
             "4: separator in [feed.fx.subscriptions]: keys would run together",
         ),
         (
+            feed(&format!("key = \"/a\"\n{subscribe}, unsubscribe = '[\"{{keys}}\"]' }}")),
+            "4: unsubscribe in [feed.fx.subscriptions]: what is written with it could be subscribe too",
+        ),
+        (
+            feed("key = \"/a\"\nsubscriptions = { subscribe = '[{keys}]' }"),
+            "4: subscribe in [feed.fx.subscriptions]: it looks like JSON and is none; write",
+        ),
+        (
             feed("evict_after = \"1s\""),
             "3: unknown key \"evict_after\" in [feed.fx]; did you mean \"slow.evict_after\"?",
         ),
