@@ -178,7 +178,7 @@ fn hears_and_answers_the_same_for_any_cut() {
 
 #[test]
 fn an_idle_client_costs_little() {
-    assert!(size_of::<Subscriber>() <= 184, "{}", size_of::<Subscriber>());
+    assert!(size_of::<Subscriber>() <= 176, "{}", size_of::<Subscriber>());
     let mut world = World::new(session::Settings::default(), feed(ClientMessages::Forward, None), Some(AUTH));
     world.receive(&text("{}"));
     assert!(world.subscriber.hearing.holds_anything());
