@@ -195,9 +195,9 @@ impl Subscriber {
         if is_held { None } else { self.hearing.poll() }
     }
 
-    /// The client's first message has shown a key of ours.
+    /// The first message that was polled has shown a key of ours.
     pub fn admit(&mut self) {
-        if matches!(self.state, State::Unproven { .. } | State::Presented) {
+        if matches!(self.state, State::Presented) {
             self.state = State::Open;
         }
     }

@@ -55,6 +55,12 @@ struct Payload {
     is_last: bool,
 }
 
+impl From<Violation> for Refusal {
+    fn from(violation: Violation) -> Self {
+        Self::Violation(violation)
+    }
+}
+
 impl From<TooManyTopics> for Refusal {
     fn from(_: TooManyTopics) -> Self {
         Self::TooManyTopics
@@ -262,12 +268,6 @@ impl Hearing {
     /// Keeps no more than is needed.
     fn forget(&mut self) {
         self.talk.take_if(|talk| talk.is_empty());
-    }
-}
-
-impl From<Violation> for Refusal {
-    fn from(violation: Violation) -> Self {
-        Self::Violation(violation)
     }
 }
 
