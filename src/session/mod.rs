@@ -8,7 +8,7 @@ mod bucket;
 mod cause;
 mod flow;
 mod half;
-pub(crate) mod keepalive;
+mod keepalive;
 pub(crate) mod meter;
 mod respond;
 mod settings;

@@ -76,7 +76,9 @@ impl Talk {
         let said = self.said.pop_front()?;
         match &said {
             Utterance::Subscribe(keys) => self.topics.extend(keys.iter().cloned()),
-            Utterance::Unsubscribe(keys) => self.topics.retain(|key| !keys.contains(key)),
+            Utterance::Unsubscribe(keys) => keys.iter().for_each(|key| {
+                self.topics.remove(key);
+            }),
             Utterance::First(_) | Utterance::Forward(..) => {}
         }
         Some(said)

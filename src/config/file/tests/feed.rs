@@ -218,6 +218,13 @@ fn a_feed_that_could_not_work_is_told() {
             feed("headers = { Sec-WebSocket-Protocol = \"a b\" }"),
             "3: headers.Sec-WebSocket-Protocol in [feed.fx]: these are no subprotocols",
         ),
+    ]);
+}
+
+#[test]
+fn subscriptions_that_could_not_work_are_told() {
+    let subscribe = "subscriptions = { subscribe = '[\"{keys}\"]'";
+    tells(&[
         (
             feed("key = \"/a\"\nsubscriptions = {}"),
             "4: [feed.fx.subscriptions]: subscribe is missing; write subscribe = '{\"op\":",
@@ -346,4 +353,19 @@ fn a_feed_that_no_route_uses_is_warned_of() {
         "[listen.public]\naddr = \":1\"\n[route.a]\nrespond = \"echo\"\n[feed.fx]\nsources = [\"ws://x\"]\n";
     assert!(lines(&parsed(text).warnings).starts_with("selat.toml:5: [feed.fx]: no route uses this feed"));
     assert_eq!(lines(&parsed(&feed("")).warnings), "");
+}
+
+#[test]
+fn templates_that_clients_could_not_use_are_told() {
+    let subscribe = "subscriptions = { subscribe = '[\"{keys}\"]'";
+    tells(&[
+        (
+            feed(&format!("key = \"/a\"\n{subscribe}, unsubscribe = '[\"{{keys}}\"]' }}")),
+            "4: unsubscribe in [feed.fx.subscriptions]: what is written with it could be subscribe too",
+        ),
+        (
+            feed("key = \"/a\"\nsubscriptions = { subscribe = '[{keys}]' }"),
+            "4: subscribe in [feed.fx.subscriptions]: it looks like JSON and is none; write",
+        ),
+    ]);
 }
