@@ -81,7 +81,7 @@ impl Session {
         self.sent - self.ledger.settled() + u64::from(self.sent_bytes > 0)
     }
 
-    /// Ticks before `end` that it should have had by now and has not; one, if it has had none at all.
+    /// Ticks before `end` that it should have had by now and has not; one, if it has had none that is sound.
     pub(crate) fn behind(&self, end: u64) -> u64 {
         match &self.followed {
             _ if self.habit == Habit::Stuck => 0,
