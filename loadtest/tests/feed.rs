@@ -120,6 +120,17 @@ fn a_ticker_sends_a_burst_at_once() {
 }
 
 #[test]
+fn a_ticker_answers_pings() {
+    let ticker = Served::start("ticker", &[]);
+    let mut socket = ticker.connect();
+    for payload in [b"".as_slice(), b"there?", &[7; 125]] {
+        socket.send(Message::Ping(payload.to_vec().into())).unwrap();
+        let pong = std::iter::repeat_with(|| socket.read().unwrap()).find(|message| !message.is_text());
+        assert_eq!(pong, Some(Message::Pong(payload.to_vec().into())));
+    }
+}
+
+#[test]
 fn a_ticker_counts_its_connections() {
     let ticker = Served::start("ticker", &[]);
     let mut socket = ticker.connect();

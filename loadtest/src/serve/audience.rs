@@ -7,12 +7,12 @@ use std::time::Duration;
 use anyhow::Context;
 use rustix::fd::AsFd;
 use rustix::io::Errno;
-use selat::protocol::frame::{CloseCode, Header, Opcode, close_frame};
+use selat::protocol::frame::{CloseCode, Header, MaskKey, Opcode, close_frame, mask};
 
 use super::LISTENER;
 use crate::limits;
 use crate::net::{Events, Listener, Moved, Poll, Ready, SCRATCH_BYTES, Socket, Token};
-use crate::wire::{Accepted, accept};
+use crate::wire::{Accepted, accept, wide};
 
 /// The names from here on are not members'.
 pub(super) const NAMES_END: Token = Token::MAX - 16;
@@ -184,15 +184,35 @@ impl Member {
         }
     }
 
-    /// Answers a Close. Whatever else it says is nobody's business, nor is a frame that comes in pieces.
+    /// Answers pings and Close. Whatever else it says is nobody's business, nor is a frame that comes in pieces.
     fn handle_frames(&self, mut bytes: &[u8]) -> Result<Life, Errno> {
         while let Ok(Some((header, len))) = Header::parse(bytes) {
-            if header.opcode == Opcode::Close {
-                return self.socket.write(&close_frame(CloseCode::NORMAL, "", None)).map(|_| Life::Over);
+            let payload_bytes = usize::try_from(header.payload_len).unwrap_or(usize::MAX);
+            let after = bytes.get(len..).unwrap_or_default();
+            let Some((payload, rest)) = after.split_at_checked(payload_bytes) else { break };
+            match header.opcode {
+                Opcode::Close => {
+                    let close = close_frame(CloseCode::NORMAL, "", None);
+                    return self.socket.write(&close).map(|_| Life::Over);
+                }
+                Opcode::Ping => {
+                    self.socket.write(&pong(payload, header.mask))?;
+                }
+                Opcode::Pong | Opcode::Text | Opcode::Binary | Opcode::Continuation => {}
             }
-            let frame_bytes = usize::try_from(header.payload_len).unwrap_or(usize::MAX).saturating_add(len);
-            bytes = bytes.get(frame_bytes..).unwrap_or_default();
+            bytes = rest;
         }
         Ok(Life::Going)
     }
+}
+
+/// The answer to a ping with this payload, masked with `key`.
+fn pong(payload: &[u8], key: Option<MaskKey>) -> Vec<u8> {
+    let (mut frame, mut payload) = (Vec::new(), payload.to_vec());
+    Header::whole(Opcode::Pong, None, wide(payload.len())).encode(&mut frame);
+    if let Some(key) = key {
+        mask(&mut payload, key, 0);
+    }
+    frame.append(&mut payload);
+    frame
 }
