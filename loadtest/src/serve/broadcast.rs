@@ -3,17 +3,21 @@
 use std::convert::Infallible;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use selat::protocol::frame::{Header, Opcode};
 
 use super::audience::{Audience, NAMES_END};
 use crate::cli::ServeBroadcastArgs;
-use crate::net::{Events, Moved, SCRATCH_BYTES, Socket, Target, Token, Transport};
+use crate::net::{Events, Moved, Socket, Target, Token, Transport};
 use crate::wire::{Answered, Opening};
 
 /// The source's name in the epoll set.
 const SOURCE: Token = NAMES_END;
+
+/// Bytes read from the source at a time; a few dozen messages.
+const READ_BYTES: usize = 16 * 1024;
 
 /// Bytes of a frame; a source that sends longer ones is none for this.
 const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -27,19 +31,31 @@ pub(crate) fn broadcast(args: &ServeBroadcastArgs) -> anyhow::Result<Infallible>
     let mut source = Source::open(&args.from).with_context(|| format!("cannot follow the source {url}"))?;
     let mut audience = Audience::new(args.listen, args.backlog)?;
     audience.watch(&source.socket, SOURCE)?;
-    let mut events = Events::new();
+    let (mut events, mut state) = (Events::new(), State::More);
     loop {
-        audience.wait(&mut events, None)?;
+        // Clients have their turn between two reads, however much the source has to say.
+        audience.wait(&mut events, (state == State::More).then_some(Duration::ZERO))?;
         for (name, ready) in events.iter() {
             if name == SOURCE {
-                source
-                    .read(|frame| audience.send(frame))
-                    .with_context(|| format!("lost the source {url}"))?;
+                state = State::More;
             } else {
                 audience.handle(name, ready);
             }
         }
+        if state == State::More {
+            let read = source.read(|frame| audience.send(frame));
+            state = read.with_context(|| format!("lost the source {url}"))?;
+        }
     }
+}
+
+/// Whether the source may have more to say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// It may.
+    More,
+    /// Not now; an event will tell.
+    Drained,
 }
 
 /// Where the messages come from.
@@ -57,7 +73,7 @@ impl Source {
         let opening = Opening::new(&target.host, &target.path, fastrand::u128(..).to_ne_bytes());
         let mut stream = TcpStream::connect(target.address).context("cannot connect")?;
         stream.write_all(opening.request())?;
-        let (mut scratch, mut pending) = (vec![0; SCRATCH_BYTES], Vec::new());
+        let (mut scratch, mut pending) = (vec![0; READ_BYTES], Vec::new());
         loop {
             let len = stream.read(&mut scratch)?;
             ensure!(len > 0, "it ended the connection instead of upgrading it");
@@ -73,24 +89,24 @@ impl Source {
         }
     }
 
-    /// Gives `send` every frame that has come. A server's frame is a message as clients want it, so that there is
-    /// nothing to prepare.
-    fn read(&mut self, mut send: impl FnMut(&[u8])) -> anyhow::Result<()> {
-        loop {
-            let mut sent = 0;
-            while let Some(frame) = first_frame(self.pending.get(sent..).unwrap_or_default())? {
-                send(frame);
-                sent += frame.len();
+    /// Reads once, and gives `send` every frame that is whole. A server's frame is a message as clients want it, so
+    /// that there is nothing to prepare.
+    fn read(&mut self, mut send: impl FnMut(&[u8])) -> anyhow::Result<State> {
+        let state = match self.socket.read(&mut self.scratch)? {
+            Moved::Bytes(len) => {
+                self.pending.extend_from_slice(self.scratch.get(..len).unwrap_or_default());
+                State::More
             }
-            self.pending.drain(..sent);
-            match self.socket.read(&mut self.scratch)? {
-                Moved::Bytes(len) => {
-                    self.pending.extend_from_slice(self.scratch.get(..len).unwrap_or_default());
-                }
-                Moved::Blocked => return Ok(()),
-                Moved::Ended => bail!("it ended the connection"),
-            }
+            Moved::Blocked => State::Drained,
+            Moved::Ended => bail!("it ended the connection"),
+        };
+        let mut sent = 0;
+        while let Some(frame) = first_frame(self.pending.get(sent..).unwrap_or_default())? {
+            send(frame);
+            sent += frame.len();
         }
+        self.pending.drain(..sent);
+        Ok(state)
     }
 }
 
