@@ -20,6 +20,8 @@ mod foreign;
 mod frame_header;
 #[path = "properties/http.rs"]
 mod http;
+#[path = "properties/hub.rs"]
+mod hub;
 #[path = "properties/proxy_header.rs"]
 mod proxy_header;
 #[path = "properties/request_head.rs"]
@@ -180,6 +182,14 @@ proptest! {
         queue in arbiter::queue(), ops in vec(arbiter::op(), 0..120),
     ) {
         arbiter::check(queue, &ops);
+    }
+
+    #[test]
+    fn a_hub_gives_every_client_what_a_plain_model_says(
+        settings in hub::settings(), ops in vec(hub::op(), 0..150),
+    ) {
+        #[expect(clippy::disallowed_methods, reason = "time begins somewhere")]
+        hub::check(settings, &ops, std::time::Instant::now());
     }
 
     #[test]
