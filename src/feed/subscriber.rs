@@ -20,9 +20,8 @@ use crate::protocol::Role;
 use crate::protocol::frame::{
     CloseCode, End, Header, MaskKey, Opcode, Rsv, Rules, Scanner, Stops, Unit, Violation, close_frame, mask,
 };
-use crate::session::meter::{Charge, Meter};
 use crate::session::{
-    self, Backlog, Cause, Disposition, Flow, Keepalive, Link, Random, Side, Then, Verdict, Why, after,
+    self, Backlog, Cause, Charge, Disposition, Flow, Keepalive, Link, Meter, Random, Side, Then, Verdict, Why, after,
 };
 
 /// What one client's session is held to.
@@ -38,7 +37,7 @@ pub struct Terms<'t> {
 
 /// What a client has said that concerns somebody.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Said {
+pub enum Utterance {
     /// Its first message, to be judged: [`Subscriber::admit`], or [`Subscriber::close`] with Close 1008.
     First(Vec<u8>),
     /// It wants these keys, none of which it has had.
@@ -158,10 +157,10 @@ impl Subscriber {
         }
     }
 
-    /// A message went to the client: a session that is listened to is not idle.
+    /// A message went to the client, by then at the latest: a session that is listened to is not idle.
     #[inline]
-    pub fn handle_delivered(&mut self, now: Instant) {
-        self.last_activity = now;
+    pub fn handle_delivered(&mut self, at: Instant) {
+        self.last_activity = self.last_activity.max(at);
     }
 
     /// Time has come to at least [`Self::deadline`], or what waited for the client has left. What has arrived by then is
@@ -189,7 +188,7 @@ impl Subscriber {
     }
 
     /// What the client has said, in order. Nothing more is taken from it before all of that was polled.
-    pub fn poll_said(&mut self) -> Option<Said> {
+    pub fn poll_said(&mut self) -> Option<Utterance> {
         // What the first message asks for counts if its key does.
         let is_held = matches!(self.state, State::Presented) && !self.hearing.has_first();
         if is_held { None } else { self.hearing.poll() }
@@ -433,6 +432,5 @@ fn side_of(why: Why) -> Side {
         | Why::Unauthorized
         | Why::Policy => Side::Client,
         Why::Idle | Why::Expired | Why::Drained | Why::Retired | Why::Fault => Side::Proxy,
-        Why::FeedStopped => Side::Backend,
     }
 }

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use selat::feed::{ClientMessages, Kind, Said, Settings, Subscriber, Terms};
+use selat::feed::{ClientMessages, Kind, Settings, Subscriber, Terms, Utterance};
 use selat::protocol::Role;
 use selat::protocol::frame::{End, Rsv, Rules, Scanner};
 use selat::session::{self, Disposition, Then};
@@ -16,7 +16,7 @@ use super::foreign;
 /// What came of a stream.
 #[derive(Debug, PartialEq)]
 struct Heard {
-    said: Vec<Said>,
+    said: Vec<Utterance>,
     answers: Vec<u8>,
     is_over: bool,
     disposition: Disposition,
@@ -37,13 +37,13 @@ pub(crate) fn check(client_messages: ClientMessages, is_proven: bool, bytes: &[u
     assert!(heard.said.len() <= sent.len(), "more than was sent");
     for (sent, said) in sent.iter().zip(&heard.said) {
         match said {
-            Said::Forward(Kind::Binary, payload) => assert_eq!(sent, &Message::binary(payload.to_vec())),
-            Said::Forward(Kind::Text, payload) => {
+            Utterance::Forward(Kind::Binary, payload) => assert_eq!(sent, &Message::binary(payload.to_vec())),
+            Utterance::Forward(Kind::Text, payload) => {
                 assert!(sent.is_text() && *sent.clone().into_data() == **payload)
             }
             // Which kind it was does not matter.
-            Said::First(payload) => assert_eq!(sent.clone().into_data(), payload),
-            Said::Subscribe(_) | Said::Unsubscribe(_) => panic!("there is nothing to subscribe to"),
+            Utterance::First(payload) => assert_eq!(sent.clone().into_data(), payload),
+            Utterance::Subscribe(_) | Utterance::Unsubscribe(_) => panic!("there is nothing to subscribe to"),
         }
     }
     let is_open = !heard.is_over;
@@ -72,8 +72,8 @@ fn hear(client_messages: ClientMessages, is_proven: bool, pieces: &[&[u8]]) -> H
             assert!(flow.forward <= flow.judged && flow.judged <= kept.len());
             kept = flow.rest(&kept).to_vec();
             while let Some(next) = subscriber.poll_said() {
-                assert!(subscriber.may_send() != matches!(next, Said::First(_)));
-                if matches!(next, Said::First(_)) {
+                assert!(subscriber.may_send() != matches!(next, Utterance::First(_)));
+                if matches!(next, Utterance::First(_)) {
                     subscriber.admit();
                 }
                 said.push(next);

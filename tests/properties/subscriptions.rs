@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use selat::feed::{
-    Conflict, Interest, Key, Said, Settings, Subscriber, Subscriptions, Template, Terms, Topics, Wish, Words,
+    Choice, Conflict, Interest, Key, Settings, Subscriber, Subscriptions, Template, Terms, Topics, Utterance,
+    Words,
 };
 use selat::protocol::Role;
 use selat::session;
@@ -125,9 +126,9 @@ impl World {
         self.clients[client].handle_bytes(&frame, self.now, &mut Vec::new());
         while let Some(said) = self.clients[client].poll_said() {
             match said {
-                Said::Subscribe(keys) => self.pass_on(client, &keys, &[]),
-                Said::Unsubscribe(keys) => self.pass_on(client, &[], &keys),
-                Said::First(_) | Said::Forward(..) => panic!("not a subscription: {said:?}"),
+                Utterance::Subscribe(keys) => self.pass_on(client, &keys, &[]),
+                Utterance::Unsubscribe(keys) => self.pass_on(client, &[], &keys),
+                Utterance::First(_) | Utterance::Forward(..) => panic!("not a subscription: {said:?}"),
             }
         }
     }
@@ -155,13 +156,13 @@ impl World {
         for Words(text) in words {
             let before = self.sent.clone();
             match self.rules.read(&text).expect("the source understands it") {
-                Wish::Subscribe(keys) => {
+                Choice::Subscribe(keys) => {
                     if self.rules.conflict == Conflict::Replaces {
                         self.sent.clear();
                     }
                     self.sent.extend(keys);
                 }
-                Wish::Unsubscribe(keys) => self.sent.retain(|key| !keys.contains(key)),
+                Choice::Unsubscribe(keys) => self.sent.retain(|key| !keys.contains(key)),
             }
             assert_ne!(self.sent, before, "told for nothing");
         }

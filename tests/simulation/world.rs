@@ -227,8 +227,7 @@ impl World {
                     | Why::Fault
                     | Why::Evicted
                     | Why::Unauthorized
-                    | Why::Policy
-                    | Why::FeedStopped => false,
+                    | Why::Policy => false,
                 };
                 assert!(had_reason, "the proxy had no reason: {cause:?}");
                 return;
@@ -253,8 +252,7 @@ impl World {
             | Why::Fault
             | Why::Evicted
             | Why::Unauthorized
-            | Why::Policy
-            | Why::FeedStopped => {
+            | Why::Policy => {
                 panic!("not a peer's doing: {cause:?}")
             }
         }

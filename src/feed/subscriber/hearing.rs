@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::talk::{Draft, Purpose, Talk, TooManyTopics};
-use super::{Said, answer};
-use crate::feed::{ClientMessages, Key, Kind, Settings, Wish, Words};
+use super::{Utterance, answer};
+use crate::feed::{ClientMessages, Key, Kind, Settings, Choice, Words};
 use crate::protocol::frame::{Header, MaskKey, Opcode, Violation};
 
 /// Payload bytes of a first message; beyond: Close 1009. A key and a few words; it is kept for clients that have shown
@@ -12,7 +12,7 @@ use crate::protocol::frame::{Header, MaskKey, Opcode, Violation};
 const FIRST_BYTES_MAX: u64 = 4 << 10;
 
 /// Payload bytes of a text that may subscribe; a longer one is none.
-const WISH_BYTES_MAX: u64 = 64 << 10;
+const CHOICE_BYTES_MAX: u64 = 64 << 10;
 
 /// What is heard of one client.
 #[derive(Debug)]
@@ -85,10 +85,10 @@ impl Hearing {
 
     /// Whether the next to be polled is a first message.
     pub(super) fn has_first(&self) -> bool {
-        self.talk.as_ref().is_some_and(|talk| matches!(talk.said.front(), Some(Said::First(_))))
+        self.talk.as_ref().is_some_and(|talk| matches!(talk.said.front(), Some(Utterance::First(_))))
     }
 
-    pub(super) fn poll(&mut self) -> Option<Said> {
+    pub(super) fn poll(&mut self) -> Option<Utterance> {
         let said = self.talk.as_mut()?.poll();
         self.forget();
         said
@@ -118,7 +118,7 @@ impl Hearing {
         let Some(rules) = &self.feed.subscriptions else { return Ok(()) };
         // So that they are what the source would take them for.
         let Words(text) = rules.subscribe.write(keys, &rules.separator);
-        rules.read(&text).map_or(Ok(()), |wish| self.wish(wish))
+        rules.read(&text).map_or(Ok(()), |choice| self.choice(choice))
     }
 
     /// Keeps what is of use in these bytes, which the scanner found legal, and answers pings. Behind a refusal nothing
@@ -173,7 +173,7 @@ impl Hearing {
         }
         match draft.purpose {
             Purpose::First | Purpose::Forward => Err(Violation::MessageTooLong { max }.into()),
-            Purpose::Wish => {
+            Purpose::Choice => {
                 self.take_draft();
                 self.dismiss()
             }
@@ -187,7 +187,7 @@ impl Hearing {
             (Awaited::First, _) => Purpose::First,
             (Awaited::Any, ClientMessages::Forward) => Purpose::Forward,
             (Awaited::Any, ClientMessages::Discard | ClientMessages::Reject) if may_subscribe => {
-                Purpose::Wish
+                Purpose::Choice
             }
             (Awaited::Any, ClientMessages::Discard | ClientMessages::Reject) => return self.dismiss(),
         };
@@ -199,7 +199,7 @@ impl Hearing {
     fn bytes_max(&self, purpose: Purpose) -> u64 {
         let max = match purpose {
             Purpose::First => FIRST_BYTES_MAX,
-            Purpose::Wish => WISH_BYTES_MAX,
+            Purpose::Choice => CHOICE_BYTES_MAX,
             // Where the route has no limit, what goes to the source has that of what comes from it.
             Purpose::Forward => self.feed.message_bytes_max,
         };
@@ -223,30 +223,30 @@ impl Hearing {
         if draft.kind == Kind::Text && text.is_none() {
             return Err(Violation::TextNotUtf8.into());
         }
-        let text = text.filter(|text| bytes(text.as_bytes()) <= WISH_BYTES_MAX);
-        let wish = self.feed.subscriptions.as_ref().zip(text).and_then(|(rules, text)| rules.read(text));
-        match (draft.purpose, wish) {
+        let text = text.filter(|text| bytes(text.as_bytes()) <= CHOICE_BYTES_MAX);
+        let choice = self.feed.subscriptions.as_ref().zip(text).and_then(|(rules, text)| rules.read(text));
+        match (draft.purpose, choice) {
             // It may be both: a key, and what the client wants with it.
-            (Purpose::First, wish) => {
-                self.say(Said::First(draft.bytes));
-                wish.map_or(Ok(()), |wish| self.wish(wish))
+            (Purpose::First, choice) => {
+                self.say(Utterance::First(draft.bytes));
+                choice.map_or(Ok(()), |choice| self.choice(choice))
             }
-            (Purpose::Wish | Purpose::Forward, Some(wish)) => self.wish(wish),
-            (Purpose::Wish, None) => self.dismiss(),
+            (Purpose::Choice | Purpose::Forward, Some(choice)) => self.choice(choice),
+            (Purpose::Choice, None) => self.dismiss(),
             (Purpose::Forward, None) => {
-                self.say(Said::Forward(draft.kind, draft.bytes.into()));
+                self.say(Utterance::Forward(draft.kind, draft.bytes.into()));
                 Ok(())
             }
         }
     }
 
-    fn say(&mut self, said: Said) {
+    fn say(&mut self, said: Utterance) {
         self.talk.get_or_insert_default().said.push_back(said);
     }
 
-    fn wish(&mut self, wish: Wish) -> Result<(), Refusal> {
+    fn choice(&mut self, choice: Choice) -> Result<(), Refusal> {
         let Some(rules) = &self.feed.subscriptions else { return Ok(()) };
-        self.talk.get_or_insert_default().wish(wish, rules)?;
+        self.talk.get_or_insert_default().choice(choice, rules)?;
         self.forget();
         Ok(())
     }
