@@ -18,7 +18,7 @@ mod feed;
 mod general;
 mod ops;
 mod proxy;
-mod toml;
+mod written;
 
 use feed::FeedArgs;
 use proxy::ProxyArgs;

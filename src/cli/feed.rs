@@ -8,7 +8,7 @@ use selat::config::{ListenAddress, parse_bytes, parse_duration};
 use toml_writer::ToTomlKey;
 
 use super::general::GeneralArgs;
-use super::toml::{line, list, open_text, size, text, time};
+use super::written::{line, list, open_text, size, text, time};
 
 #[derive(Args)]
 pub(super) struct FeedArgs {
@@ -202,4 +202,115 @@ impl FeedArgs {
 fn header(text: &str) -> Result<(String, String), &'static str> {
     let (name, value) = text.split_once(':').ok_or("there is no colon; write 'Name: value'")?;
     Ok((name.trim().to_owned(), value.trim().to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::io;
+
+    use clap::Parser as _;
+    use selat::config::{self, Sources};
+    use selat::tls::CertificateDer;
+
+    use super::super::Cli;
+
+    /// An environment with one variable.
+    struct Key;
+
+    impl Sources for Key {
+        fn env(&self, name: &str) -> Option<String> {
+            (name == "KEY").then(|| "s3cret".to_owned())
+        }
+
+        fn file(&self, _: &std::path::Path) -> io::Result<String> {
+            Err(io::ErrorKind::NotFound.into())
+        }
+
+        fn unix_now(&self) -> u64 {
+            0
+        }
+
+        fn system_roots(&self) -> io::Result<Vec<CertificateDer<'static>>> {
+            Err(io::ErrorKind::NotFound.into())
+        }
+    }
+
+    /// What a file comes to, but for its text.
+    fn meant(text: &str) -> String {
+        let config = config::parse(text, "", &Key).unwrap().config;
+        format!("{:#?}", config::Config { effective: "".into(), ..config })
+    }
+
+    fn flags(args: &[&str]) -> String {
+        let cli = Cli::try_parse_from(["selat", "feed"].iter().chain(args)).unwrap();
+        let Some(super::super::Command::Feed(feed)) = cli.command else { unreachable!("it was asked for") };
+        feed.toml()
+    }
+
+    #[test]
+    fn flags_come_to_the_file_that_says_the_same() {
+        let few = flags(&[":8765", "ws://a/feed"]);
+        let file = "[listen.public]\naddr = \":8765\"\n[route.default]\nfeed = \"default\"\n[feed.default]\nsources = [\"ws://a/feed\"]\n";
+        assert_eq!(meant(&few), meant(file));
+
+        let all = "[::1]:1 ws://a/?t=${KEY} ws://b --on-open {\"k\":\"${KEY}\"} --on-open 2 --header X-K:${KEY} \
+                   --header Y:b:c --skip Connected --skip ${KEY} --fatal *limit* --key /symbol --snapshot --history 7 \
+                   --slow conflate --buffer 256KiB --evict-after 10s --stall-after 45s --rotate-every 23h \
+                   --rotate-overlap 7s --client-messages forward --gap-message gap --compression --message-bytes-max 64KiB \
+                   --insecure --cores 0 --max-connections 9 --head-timeout 1s --connect-timeout 2s --close-timeout 3s \
+                   --idle-timeout 4s --drain-window 6s";
+        let quiet = ["--quiet", "Fri 22:00-Sun 22:00 UTC", "--quiet", "Mon 00:00-Mon 01:00 UTC"];
+        let args: Vec<_> = all.split_whitespace().chain(quiet).collect();
+        let file = r#"
+            [process]
+            cores = "0"
+            max_connections = 9
+            drain_window = "6s"
+            timeouts = { head = "1s", close = "3s" }
+            [listen.public]
+            addr = "[::1]:1"
+            [route.default]
+            feed = "default"
+            timeouts = { idle = "4s", close = "3s" }
+            [feed.default]
+            sources = ["ws://a/?t=${KEY}", "ws://b"]
+            on_open = ['{"k":"${KEY}"}', "2"]
+            headers = { X-K = "${KEY}", Y = "b:c" }
+            skip = ["Connected", "$${KEY}"]
+            fatal = ["*limit*"]
+            key = "/symbol"
+            snapshot = true
+            history = 7
+            message = "64KiB"
+            slow = { policy = "conflate", buffer = "256KiB", evict_after = "10s" }
+            stall = { after = "45s", quiet = ["Fri 22:00-Sun 22:00 UTC", "Mon 00:00-Mon 01:00 UTC"] }
+            rotate = { every = "23h", overlap = "7s" }
+            compression = true
+            client_messages = "forward"
+            gap_message = "gap"
+            connect_timeout = "2s"
+            tls.insecure = true
+        "#;
+        let flags = flags(&args);
+        assert_eq!(meant(&flags), meant(file), "{flags}");
+        assert!(!flags.contains("s3cret"), "{flags}");
+    }
+
+    #[test]
+    fn what_could_not_work_is_told_before_anything_is_read() {
+        let rows: [(&[&str], &str); 6] = [
+            (&[":1"], "SOURCE"),
+            (&[":1", "ws://a", "--slow", "conflate"], "--key <POINTER>"),
+            (&[":1", "ws://a", "--snapshot"], "--key <POINTER>"),
+            (&[":1", "ws://a", "--rotate-overlap", "5s"], "--rotate-every <TIME>"),
+            (&[":1", "ws://a", "--quiet", "Fri 22:00-Sun 22:00 UTC"], "--stall-after <TIME>"),
+            (&[":1", "ws://a", "--header", "X-Key"], "there is no colon"),
+        ];
+        for (args, part) in rows {
+            let error = Cli::try_parse_from(["selat", "feed"].iter().chain(args)).err().unwrap().to_string();
+            assert!(error.contains(part), "{error}");
+        }
+    }
 }

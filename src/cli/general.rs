@@ -7,7 +7,7 @@ use clap::Args;
 use selat::config::{Cores, ListenAddress, parse_duration};
 
 use super::LogArgs;
-use super::toml::{line, path, text, time};
+use super::written::{line, path, text, time};
 
 /// What holds for the process, its clients and its connections to servers.
 #[derive(Args)]

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use selat::config::{BackendUrl, ListenAddress, parse_bytes};
 
 use super::general::GeneralArgs;
-use super::toml::{line, list, size, text};
+use super::written::{line, list, size, text};
 
 #[derive(Args)]
 pub(super) struct ProxyArgs {

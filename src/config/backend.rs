@@ -80,10 +80,11 @@ impl BackendUrl {
     /// the configuration, which is what is shown of them: vendors have clients put their keys there.
     ///
     /// # Errors
-    /// [`InvalidBackend`].
+    /// [`InvalidBackend`], which quotes it as it is written.
     pub fn source(text: &str, written: &str) -> Result<Self, InvalidBackend> {
-        let given = || text.to_owned();
-        let (transport, rest) = split_scheme(text)?;
+        let given = || written.to_owned();
+        let (transport, rest) =
+            split_scheme(text).ok_or_else(|| InvalidBackend::Scheme { given: given() })?;
         let (authority, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         if target.bytes().any(|byte| byte == b'#' || !byte.is_ascii_graphic()) {
             return Err(InvalidBackend::Target { given: given() });
@@ -109,7 +110,8 @@ impl FromStr for BackendUrl {
 
     fn from_str(text: &str) -> Result<Self, InvalidBackend> {
         let given = || text.to_owned();
-        let (transport, rest) = split_scheme(text)?;
+        let (transport, rest) =
+            split_scheme(text).ok_or_else(|| InvalidBackend::Scheme { given: given() })?;
         let (authority, base_path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         if base_path.bytes().any(|byte| matches!(byte, b'?' | b'#') || !byte.is_ascii_graphic()) {
             return Err(InvalidBackend::Path { given: given() });
@@ -122,11 +124,9 @@ impl FromStr for BackendUrl {
 }
 
 /// What a URL begins with, and the rest.
-fn split_scheme(text: &str) -> Result<(Transport, &str), InvalidBackend> {
+fn split_scheme(text: &str) -> Option<(Transport, &str)> {
     let plain = text.strip_prefix("ws://").map(|rest| (Transport::Plain, rest));
-    plain
-        .or_else(|| Some((Transport::Tls, text.strip_prefix("wss://")?)))
-        .ok_or_else(|| InvalidBackend::Scheme { given: text.to_owned() })
+    plain.or_else(|| Some((Transport::Tls, text.strip_prefix("wss://")?)))
 }
 
 /// RFC 6455 §3: an empty path is `/`, also before a query.

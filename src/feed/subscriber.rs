@@ -21,7 +21,8 @@ use crate::protocol::frame::{
     CloseCode, End, Header, MaskKey, Opcode, Rsv, Rules, Scanner, Stops, Unit, Violation, close_frame, mask,
 };
 use crate::session::{
-    self, Backlog, Cause, Charge, Disposition, Flow, Keepalive, Link, Meter, Random, Side, Then, Verdict, Why, after,
+    self, Backlog, Cause, Charge, Disposition, Flow, Keepalive, Link, Meter, Random, Side, Then, Verdict,
+    Why, after,
 };
 
 /// What one client's session is held to.

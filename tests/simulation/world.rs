@@ -224,10 +224,7 @@ impl World {
                     | Why::Violation(_)
                     | Why::RateLimited
                     | Why::PingTimeout
-                    | Why::Fault
-                    | Why::Evicted
-                    | Why::Unauthorized
-                    | Why::Policy => false,
+                    | Why::Fault => false,
                 };
                 assert!(had_reason, "the proxy had no reason: {cause:?}");
                 return;
@@ -245,14 +242,7 @@ impl World {
                 assert!(self.settings.rate.is_some_and(|limit| limit.excess == Excess::Close));
             }
             Why::PingTimeout => self.check_death(peer),
-            Why::Idle
-            | Why::Expired
-            | Why::Drained
-            | Why::Retired
-            | Why::Fault
-            | Why::Evicted
-            | Why::Unauthorized
-            | Why::Policy => {
+            Why::Idle | Why::Expired | Why::Drained | Why::Retired | Why::Fault => {
                 panic!("not a peer's doing: {cause:?}")
             }
         }

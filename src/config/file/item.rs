@@ -48,12 +48,13 @@ impl<'a> Item<'a> {
         self.judge(&self.expanded(|value| value.replace('{', "{{").replace('}', "}}"))?, read)
     }
 
-    /// Text that may hold a secret: `read` gets it, and how it is written.
+    /// Text that may hold a secret: `read` gets it, and how it is written. Its error must quote only the latter.
     pub(super) fn confidential<T, E: Display>(
         &self,
         read: impl FnOnce(&str, &str) -> Result<T, E>,
     ) -> Option<T> {
-        self.judge(&self.expanded(|value| value)?, |text| read(text, self.as_written()))
+        let expanded = self.expanded(|value| value)?;
+        read(&expanded.text, self.as_written()).map_or_else(|error| self.wrong(error), Some)
     }
 
     fn judge<T, E: Display>(

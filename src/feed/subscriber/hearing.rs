@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::talk::{Draft, Purpose, Talk, TooManyTopics};
 use super::{Utterance, answer};
-use crate::feed::{ClientMessages, Key, Kind, Settings, Choice, Words};
+use crate::feed::{Choice, ClientMessages, Key, Kind, Settings, Words};
 use crate::protocol::frame::{Header, MaskKey, Opcode, Violation};
 
 /// Payload bytes of a first message; beyond: Close 1009. A key and a few words; it is kept for clients that have shown

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use super::Utterance;
-use crate::feed::{Conflict, Key, Kind, Subscriptions, Choice};
+use crate::feed::{Choice, Conflict, Key, Kind, Subscriptions};
 use crate::protocol::frame::{MaskKey, mask};
 
 /// Nothing of it is there for a client that says nothing, or is not listened to.

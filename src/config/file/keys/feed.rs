@@ -26,7 +26,8 @@ pub(super) const FEED: Section = Section {
             name: "headers",
             kind: Kind::Map(&Kind::Form("a header's value", "\"Bearer ${TOKEN}\"")),
             default: Is { toml: "{}", because: "most sources want none" },
-            about: "Headers of the request to a source, such as an API key.",
+            about: "Headers of the request to a source, such as an API key, or subprotocols as \
+                    `Sec-WebSocket-Protocol`.",
         },
         Key {
             name: "on_open",
@@ -57,7 +58,8 @@ pub(super) const FEED: Section = Section {
             name: "keys_max",
             kind: Kind::Count(1, 10_000_000),
             default: Is { toml: "10000", because: "there are fewer symbols, and somebody may make up keys" },
-            about: "Keys whose last message is remembered; beyond, the one that was silent longest is forgotten.",
+            about: "Keys whose last message is remembered; beyond, the one that was silent longest is forgotten. Also \
+                    keys that the source is asked for on behalf of `subscriptions`; beyond, they wait.",
         },
         Key {
             name: "snapshot",

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use super::super::item::Item;
 use super::super::table::{Named, Table};
-use super::tls;
+use super::{pool::is_token, tls};
 use crate::config::{Backend, BackendUrl, Config, Feed, Pool, PoolId, Secret, Target};
 use crate::feed::{
     Backoff, ClientMessages, Conflict, Pattern, Pointer, Quiet, Rotate, Settings, Slow, SlowPolicy, Stall,
     Subscriptions, Template, Words,
 };
 use crate::health::{Outlier, Percent};
-use crate::protocol::handshake::{HeaderEdits, InvalidEdit};
+use crate::protocol::handshake::HeaderEdits;
 
 const SLOW_POLICIES: [(&str, SlowPolicy); 3] = [
     ("disconnect", SlowPolicy::Disconnect),
@@ -95,10 +95,22 @@ fn sources(item: &Item<'_>) -> Option<Vec<Backend>> {
 
 /// A field of the request to a source. The value may hold a secret, and has no placeholders.
 fn header(name: &str, item: &Item<'_>) -> Option<(String, Secret)> {
-    let judge = |value: &str| -> Result<(), InvalidEdit> {
+    if name.eq_ignore_ascii_case("host") {
+        return item.wrong("it is the host of the source's URL; remove it");
+    }
+    // RFC 6455 §11.3.4: the one field of the handshake that is for the application.
+    if name.eq_ignore_ascii_case("sec-websocket-protocol") {
+        return item.read(|protocols| {
+            let is_fit = protocols.split(',').all(|protocol| is_token(protocol.trim()));
+            let field = || (name.to_owned(), Secret::new(protocols));
+            is_fit.then(field).ok_or("these are no subprotocols; write \"v2.feed\", or \"v2.feed, v1.feed\"")
+        });
+    }
+    let judge = |value: &str| {
         let value = value.replace('{', "{{").replace('}', "}}");
         HeaderEdits::new(&[(name.to_owned(), value)], &[], &[]).map(|_| ())
     };
+    // What is wrong with the name has no secret in it, whatever the value is.
     if let Err(error) = judge("") {
         return item.wrong(error);
     }
@@ -225,9 +237,17 @@ fn subscriptions(feed: &Table<'_>, table: &Table<'_>) -> Option<Subscriptions> {
     let conflict = table.get("conflict", |item| item.word(&CONFLICTS));
     let topics_max = table.get("topics_max", |item| item.count());
     let subscriptions = Subscriptions { subscribe: subscribe?, unsubscribe, separator, conflict, topics_max };
-    if subscriptions.unsubscribe.is_some() && !subscriptions.tells_apart() {
-        let what = "what is written with it could be subscribe too; make them differ in a word, \"op\" say";
-        return table.wrong_key("unsubscribe", what);
+    if subscriptions.tells_apart() {
+        Some(subscriptions)
+    } else if table.has("unsubscribe") {
+        table.wrong_key(
+            "unsubscribe",
+            "a client could mean subscribe by it; they have to differ, and not in a secret",
+        )
+    } else {
+        table.wrong_key(
+            "subscribe",
+            "keys that a client says with it would not be found again; write it another way",
+        )
     }
-    Some(subscriptions)
 }

@@ -63,7 +63,11 @@ fn every_key_of_a_feed_does_what_it_says() {
     assert_eq!((pool.connect, pool.resolve_every), (seconds(2), seconds(120)));
     assert!(pool.tls.is_some());
     let headers = feed.headers.iter().map(|(name, value)| (name.as_str(), value.expose()));
-    assert!(headers.eq([("Authorization", "Bearer t0ps3cret{x"), ("X-Plain", "a {b}")]));
+    assert!(headers.eq([
+        ("Authorization", "Bearer t0ps3cret{x"),
+        ("X-Plain", "a {b}"),
+        ("Sec-WebSocket-Protocol", "v2.feed, v1.feed")
+    ]));
     let settings = &*feed.settings;
     let on_open = [format!("{{\"userKey\":\"{KEY}\",\"symbol\":\"EURUSD\"}}"), "hello".to_owned()];
     assert!(settings.on_open.iter().map(|words| &*words.0).eq(&on_open));
@@ -207,12 +211,32 @@ fn a_feed_that_could_not_work_is_told() {
             "3: headers.X in [feed.fx]: the value of X holds a control character",
         ),
         (
+            feed("headers = { host = \"x\" }"),
+            "3: headers.host in [feed.fx]: it is the host of the source's URL; remove it",
+        ),
+        (
+            feed("headers = { Sec-WebSocket-Protocol = \"a b\" }"),
+            "3: headers.Sec-WebSocket-Protocol in [feed.fx]: these are no subprotocols",
+        ),
+        (
             feed("key = \"/a\"\nsubscriptions = {}"),
             "4: [feed.fx.subscriptions]: subscribe is missing; write subscribe = '{\"op\":",
         ),
         (
             feed("key = \"/a\"\nsubscriptions = { subscribe = \"all\" }"),
             "4: subscribe in [feed.fx.subscriptions]: there is no {keys} in it, once",
+        ),
+        (
+            feed("key = \"/a\"\nsubscriptions = { subscribe = '{\"keys\":{keys}}' }"),
+            "4: subscribe in [feed.fx.subscriptions]: it looks like JSON and is none",
+        ),
+        (
+            feed("key = \"/a\"\nsubscriptions = { subscribe = '${TOKEN} {keys}' }"),
+            "4: subscribe in [feed.fx.subscriptions]: a reference has to be inside a JSON string",
+        ),
+        (
+            feed(&format!("key = \"/a\"\n{subscribe}, unsubscribe = '[\"{{keys}}\"]' }}")),
+            "4: unsubscribe in [feed.fx.subscriptions]: a client could mean subscribe by it",
         ),
         (
             feed(&format!("key = \"/a\"\n{subscribe}, separator = \"\" }}")),
@@ -247,7 +271,7 @@ fn sources_that_are_none_are_told() {
         ),
         (
             sources("[\"ws://x/${TOKEN} ${TOKEN}\"]"),
-            "2: sources[0] in [feed.fx]: what it refers to is not a source's URL",
+            "2: sources[0] in [feed.fx]: \"ws://x/${TOKEN} ${TOKEN}\" has a path or query that is none; leave out #",
         ),
     ]);
 }
@@ -322,19 +346,4 @@ fn a_feed_that_no_route_uses_is_warned_of() {
         "[listen.public]\naddr = \":1\"\n[route.a]\nrespond = \"echo\"\n[feed.fx]\nsources = [\"ws://x\"]\n";
     assert!(lines(&parsed(text).warnings).starts_with("selat.toml:5: [feed.fx]: no route uses this feed"));
     assert_eq!(lines(&parsed(&feed("")).warnings), "");
-}
-
-#[test]
-fn templates_that_clients_could_not_use_are_told() {
-    let subscribe = "subscriptions = { subscribe = '[\"{keys}\"]'";
-    tells(&[
-        (
-            feed(&format!("key = \"/a\"\n{subscribe}, unsubscribe = '[\"{{keys}}\"]' }}")),
-            "4: unsubscribe in [feed.fx.subscriptions]: what is written with it could be subscribe too",
-        ),
-        (
-            feed("key = \"/a\"\nsubscriptions = { subscribe = '[{keys}]' }"),
-            "4: subscribe in [feed.fx.subscriptions]: it looks like JSON and is none; write",
-        ),
-    ]);
 }
