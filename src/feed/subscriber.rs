@@ -20,9 +20,9 @@ use crate::protocol::Role;
 use crate::protocol::frame::{
     CloseCode, End, Header, MaskKey, Opcode, Rsv, Rules, Scanner, Stops, Unit, Violation, close_frame, mask,
 };
-use crate::session::meter::{Charge, Meter};
 use crate::session::{
-    self, Backlog, Cause, Disposition, Flow, Keepalive, Link, Random, Side, Then, Verdict, Why, after,
+    self, Backlog, Cause, Charge, Disposition, Flow, Keepalive, Link, Meter, Random, Side, Then, Verdict,
+    Why, after,
 };
 
 /// What one client's session is held to.

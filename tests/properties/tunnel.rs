@@ -369,9 +369,6 @@ impl Session {
             | Why::Violation(_)
             | Why::PingTimeout
             | Why::Fault => {}
-            Why::Evicted | Why::Unauthorized | Why::Policy | Why::FeedStopped => {
-                panic!("no reason of a pool session: {why:?}")
-            }
         }
     }
 

@@ -354,18 +354,3 @@ fn a_feed_that_no_route_uses_is_warned_of() {
     assert!(lines(&parsed(text).warnings).starts_with("selat.toml:5: [feed.fx]: no route uses this feed"));
     assert_eq!(lines(&parsed(&feed("")).warnings), "");
 }
-
-#[test]
-fn templates_that_clients_could_not_use_are_told() {
-    let subscribe = "subscriptions = { subscribe = '[\"{keys}\"]'";
-    tells(&[
-        (
-            feed(&format!("key = \"/a\"\n{subscribe}, unsubscribe = '[\"{{keys}}\"]' }}")),
-            "4: unsubscribe in [feed.fx.subscriptions]: what is written with it could be subscribe too",
-        ),
-        (
-            feed("key = \"/a\"\nsubscriptions = { subscribe = '[{keys}]' }"),
-            "4: subscribe in [feed.fx.subscriptions]: it looks like JSON and is none; write",
-        ),
-    ]);
-}
