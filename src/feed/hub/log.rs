@@ -83,11 +83,14 @@ impl Log {
     /// The index of the first message at `seq` or behind it; the length of the log, if there is none.
     #[inline]
     pub(super) fn index_of(&self, seq: Seq) -> usize {
+        if seq >= self.next {
+            return self.len();
+        }
         let from_front = usize::try_from(seq.since(self.first())).unwrap_or(usize::MAX);
         if self.entries.get(from_front).is_some_and(|entry| entry.seq == seq) {
             return from_front;
         }
-        if seq >= self.next { self.len() } else { self.entries.partition_point(|entry| entry.seq < seq) }
+        self.entries.partition_point(|entry| entry.seq < seq)
     }
 
     /// The index of the message that byte `position`, counted since the log began, belongs to.

@@ -43,6 +43,8 @@ pub struct Hub {
     joined: Joined,
     walk: Walk,
     offered: Option<Offered>,
+    /// Those that turned so and have not been asked for.
+    too_slow: Vec<SubscriberId>,
     counters: HubCounters,
 }
 
@@ -114,6 +116,7 @@ impl Hub {
             joined: Joined::default(),
             walk: Walk::default(),
             offered: None,
+            too_slow: Vec::new(),
             counters: HubCounters::default(),
         }
     }
@@ -131,7 +134,8 @@ impl Hub {
     }
 
     /// Messages of the source. Those that are known, or come before a state, are ignored. If some are missing before
-    /// them, they count as dropped for every subscriber without keys, and it goes on.
+    /// them, they count as dropped for every subscriber without keys, and it goes on; a shard that wants them attaches
+    /// anew.
     pub fn handle_batch(&mut self, batch: &Batch) {
         let known = usize::try_from(self.log.next().since(batch.first)).unwrap_or(usize::MAX);
         if !self.is_attached || known >= batch.messages.len() {
@@ -141,9 +145,9 @@ impl Hub {
         self.retire();
         let missing = batch.first.since(self.log.next());
         if missing > 0 {
-            let concerned = self.subscribers.iter().filter(|subscriber| subscriber.is_plain()).count();
-            let concerned = u64::try_from(concerned).unwrap_or(u64::MAX);
-            self.counters.dropped = self.counters.dropped.saturating_add(missing.saturating_mul(concerned));
+            let misses = |subscriber: &&Subscriber| subscriber.is_following() && subscriber.wants_all();
+            let lost = missing.saturating_mul(count(self.subscribers.iter().filter(misses).count()));
+            self.counters.dropped = self.counters.dropped.saturating_add(lost);
             self.log.skip_to(batch.first);
         }
         for message in batch.messages.iter().skip(known) {
@@ -178,6 +182,7 @@ impl Hub {
         self.withdraw();
         if let Some(subscriber) = self.subscribers.remove(id) {
             self.counters.conflated += subscriber.overdue;
+            self.too_slow.retain(|too_slow| *too_slow != id);
         }
     }
 
@@ -212,13 +217,10 @@ impl Hub {
         let Some((offered, subscriber)) = offered.zip(self.subscribers.get_mut(id)) else { return &[] };
         let Some(span) = offered.span else { return self.take_walk(id, bytes, now) };
         if bytes >= span.len {
-            subscriber.stuck_since = None;
+            subscriber.handle_flushed();
             subscriber.cursor = span.upto;
             self.counters.deliveries.add(span.len, count(span.messages));
             return &[];
-        }
-        if bytes > 0 || subscriber.stuck_since.is_none() {
-            subscriber.stuck_since = Some(now);
         }
         let position = span.start + count(bytes);
         let Some(entry) = self.log.get(self.log.index_of_byte(position)) else { return &[] };
@@ -227,6 +229,7 @@ impl Hub {
         let messages = self.log.index_of(taken_upto) - self.log.index_of(subscriber.cursor);
         let rest = if cut == 0 { &[][..] } else { entry.message.image.get(cut..).unwrap_or_default() };
         subscriber.cursor = taken_upto;
+        subscriber.handle_part(bytes, cut > 0, now);
         self.counters.deliveries.add(bytes + rest.len(), count(messages));
         rest
     }
@@ -234,21 +237,27 @@ impl Hub {
     /// A part of what was left over was taken.
     pub fn handle_progress(&mut self, id: SubscriberId, now: Instant) {
         if let Some(subscriber) = self.subscribers.get_mut(id) {
-            subscriber.stuck_since = Some(now);
+            subscriber.handle_progress(now);
         }
     }
 
     /// Nothing is left over any more.
     pub fn handle_flushed(&mut self, id: SubscriberId) {
         if let Some(subscriber) = self.subscribers.get_mut(id) {
-            subscriber.stuck_since = None;
+            subscriber.handle_flushed();
         }
+    }
+
+    /// A subscriber that has turned [`Offer::TooSlow`], each once: one whose connection takes nothing is not offered
+    /// anything and would not be found otherwise.
+    pub fn poll_too_slow(&mut self) -> Option<SubscriberId> {
+        self.too_slow.pop()
     }
 
     /// When a subscriber is to be sent away (RFC 6455 §7.4.1: Close 1013), for it takes nothing of what waits for it.
     #[must_use]
     pub fn evict_at(&self, id: SubscriberId) -> Option<Instant> {
-        self.subscribers.get(id)?.stuck_since.map(|since| since + self.settings.slow.evict_after)
+        self.subscribers.get(id)?.stuck_since().map(|since| since + self.settings.slow.evict_after)
     }
 
     /// How many subscribers there are.
@@ -275,8 +284,7 @@ impl Hub {
         Held { messages: self.log.len(), bytes: self.log.bytes(), keys: self.latest.len() }
     }
 
-    /// What was counted since [`Self::take_counters`].
-    #[inline]
+    /// What was counted since it was last taken.
     #[must_use]
     pub fn counters(&self) -> &HubCounters {
         &self.counters
@@ -290,7 +298,7 @@ impl Hub {
     /// How far subscribers are behind, by places: messages that are not among the keys of one count too.
     #[must_use]
     pub fn lags(&self) -> Lags {
-        let follows = |subscriber: &&Subscriber| subscriber.pace != Pace::Waiting;
+        let follows = |subscriber: &&Subscriber| subscriber.is_following();
         let lag = |subscriber: &Subscriber| self.log.next().since(subscriber.cursor);
         let mut lags: Vec<_> = self.subscribers.iter().filter(follows).map(lag).collect();
         let Some(last) = lags.len().checked_sub(1) else { return Lags::default() };
@@ -304,6 +312,7 @@ impl Hub {
         self.walk.collect(subscriber, &self.log, &self.latest);
         if self.walk.bytes().is_empty() {
             let taken = self.walk.take(0, subscriber);
+            subscriber.handle_flushed();
             self.counters.conflated += taken.conflated;
             return Offer::UpToDate;
         }
@@ -314,12 +323,11 @@ impl Hub {
     /// So much of that was taken.
     fn take_walk(&mut self, id: SubscriberId, bytes: usize, now: Instant) -> &[u8] {
         let Some(subscriber) = self.subscribers.get_mut(id) else { return &[] };
-        if bytes >= self.walk.bytes().len() {
-            subscriber.stuck_since = None;
-        } else if bytes > 0 || subscriber.stuck_since.is_none() {
-            subscriber.stuck_since = Some(now);
-        }
         let taken = self.walk.take(bytes, subscriber);
+        match bytes < self.walk.bytes().len() {
+            true => subscriber.handle_part(bytes, taken.is_cut(), now),
+            false => subscriber.handle_flushed(),
+        }
         self.counters.deliveries.add(taken.bytes, count(taken.messages));
         self.counters.conflated += taken.conflated;
         self.walk.rest(&taken)

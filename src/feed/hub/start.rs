@@ -15,7 +15,7 @@ impl Hub {
         self.log = Log::new(state.next, &state.recent);
         state.latest.iter().for_each(|(seq, message)| self.latest.insert(*seq, message));
         self.is_attached = true;
-        for subscriber in self.subscribers.iter_mut() {
+        for (_, subscriber) in self.subscribers.iter_mut() {
             subscriber.start(&self.log);
             self.slowest = self.slowest.min(subscriber.cursor);
         }
@@ -30,7 +30,7 @@ impl Hub {
         self.joined = Joined::default();
         self.latest = Latest::new(keys_max(&self.settings));
         self.slowest = Seq(u64::MAX);
-        for subscriber in self.subscribers.iter_mut() {
+        for (_, subscriber) in self.subscribers.iter_mut() {
             self.counters.conflated += subscriber.overdue;
             subscriber.wait();
         }
@@ -61,8 +61,8 @@ impl Hub {
     fn leave_behind(&mut self, leaving: usize, first: Seq) {
         let mut slowest = self.log.next();
         let policy = self.settings.slow.policy;
-        for subscriber in self.subscribers.iter_mut() {
-            if !matches!(subscriber.pace, Pace::Live | Pace::Catching) {
+        for (id, subscriber) in self.subscribers.iter_mut() {
+            if !subscriber.is_following() {
                 continue;
             }
             if subscriber.cursor < first {
@@ -81,6 +81,7 @@ impl Hub {
                     }
                     SlowPolicy::Disconnect => {
                         subscriber.pace = Pace::TooSlow;
+                        self.too_slow.push(id);
                         self.counters.evicted_by_buffer += 1;
                         continue;
                     }

@@ -23,7 +23,7 @@ impl SubscriberId {
 pub struct Wish {
     /// Messages with these keys alone; `None`: all messages, also those without a key.
     pub keys: Option<Vec<Key>>,
-    /// The last message of every (chosen) key first.
+    /// The last message of every (chosen) key first, as far as it is older than the history.
     pub snapshot: bool,
     /// So many of the last messages first; of these, a subscriber with keys gets those with its keys.
     pub history: usize,
@@ -42,7 +42,8 @@ pub(super) enum Pace {
     TooSlow,
 }
 
-/// What a subscriber has yet to get of the compacted log before its place.
+/// What a subscriber has yet to get of the compacted log before its place. If it loses its place meanwhile, and gets a
+/// newer one, it is owed what is before that: a snapshot lacks no key.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Owed {
     /// Nothing.
@@ -68,7 +69,9 @@ pub(super) struct Subscriber {
     snapshot: bool,
     history: usize,
     /// Since when it has taken nothing, while something waits for it.
-    pub(super) stuck_since: Option<Instant>,
+    stuck_since: Option<Instant>,
+    /// Whether the rest of a message is kept for it, which it has to take first.
+    has_rest: bool,
     /// Messages with keys that left the log before it got them, and that it may yet get from the compacted log.
     pub(super) overdue: u64,
 }
@@ -83,6 +86,7 @@ impl Subscriber {
             snapshot: wish.snapshot,
             history: wish.history,
             stuck_since: None,
+            has_rest: false,
             overdue: 0,
         }
     }
@@ -105,6 +109,9 @@ impl Subscriber {
     pub(super) fn wait(&mut self) {
         self.owed = Owed::Nothing;
         self.overdue = 0;
+        if !self.has_rest {
+            self.stuck_since = None;
+        }
         match self.pace {
             Pace::Waiting | Pace::TooSlow => {}
             Pace::Live | Pace::Catching => {
@@ -117,7 +124,6 @@ impl Subscriber {
     /// Wants these keys from now on.
     pub(super) fn set_keys(&mut self, keys: Vec<Key>, latest: &Latest) {
         let keys = sorted(keys);
-        let is_started = matches!(self.pace, Pace::Live | Pace::Catching);
         let is_owed = |key: &&Key| match (&self.owed, &self.keys) {
             (Owed::Keys(owed), Some(known)) => owed.contains(key) || known.binary_search(key).is_err(),
             (Owed::Nothing, Some(known)) => known.binary_search(key).is_err(),
@@ -125,17 +131,52 @@ impl Subscriber {
             (Owed::Nothing | Owed::Keys(_), None) => false,
         };
         let owed: Vec<_> = keys.iter().filter(is_owed).cloned().collect();
-        self.owed = match is_started && self.snapshot && !owed.is_empty() {
+        self.owed = match self.is_following() && self.snapshot && !owed.is_empty() {
             true => Owed::Keys(owed),
             false => Owed::Nothing,
         };
         self.keys = Some(keys);
     }
 
+    /// Nothing waits for it any more, of what it was offered or of a rest.
+    #[inline]
+    pub(super) fn handle_flushed(&mut self) {
+        self.stuck_since = None;
+        self.has_rest = false;
+    }
+
+    /// It took a part of what it was offered, if any, and perhaps of a message.
+    pub(super) fn handle_part(&mut self, bytes: usize, is_cut: bool, now: Instant) {
+        if bytes > 0 || self.stuck_since.is_none() {
+            self.stuck_since = Some(now);
+        }
+        self.has_rest = is_cut;
+    }
+
+    /// It took a part of the rest.
+    pub(super) fn handle_progress(&mut self, now: Instant) {
+        self.stuck_since = Some(now);
+    }
+
+    /// Since when it has taken nothing, while something waits for it.
+    pub(super) fn stuck_since(&self) -> Option<Instant> {
+        self.stuck_since
+    }
+
+    /// Whether it takes part in the feed.
+    pub(super) fn is_following(&self) -> bool {
+        matches!(self.pace, Pace::Live | Pace::Catching)
+    }
+
+    /// Whether every message is for it.
+    pub(super) fn wants_all(&self) -> bool {
+        self.keys.is_none()
+    }
+
     /// Whether it gets the log as it is.
     #[inline]
     pub(super) fn is_plain(&self) -> bool {
-        self.keys.is_none() && self.owed == Owed::Nothing
+        self.keys.is_none() && matches!(self.owed, Owed::Nothing)
     }
 
     /// Whether a message is for it.
@@ -196,7 +237,8 @@ impl Table {
         self.slots.iter().flatten()
     }
 
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Subscriber> {
-        self.slots.iter_mut().flatten()
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (SubscriberId, &mut Subscriber)> {
+        let slots = self.slots.iter_mut().enumerate();
+        slots.filter_map(|(index, slot)| Some((SubscriberId(index), slot.as_mut()?)))
     }
 }

@@ -213,3 +213,201 @@ fn a_slow_subscriber_gets_the_latest_of_each_key_until_it_has_caught_up() {
     bench.publish(&["a=4", "a=5"]);
     assert_eq!(bench.drain(id), ["a=4", "a=5"], "it is live again");
 }
+
+#[test]
+fn whoever_is_too_slow_is_named_once_even_if_nothing_is_offered_to_it() {
+    let mut bench = Bench::new(SlowPolicy::Disconnect, 10);
+    let (quick, slow) = (bench.join(everything()), bench.join(everything()));
+    for _ in 0..5 {
+        bench.publish(&["a=1"]);
+        bench.drain(quick);
+    }
+    assert_eq!(bench.hub.poll_too_slow(), Some(slow));
+    assert_eq!(bench.hub.poll_too_slow(), None);
+    let slow = bench.join(everything());
+    (0..5).for_each(|_| bench.publish(&["a=1"]));
+    bench.hub.unsubscribe(slow);
+    assert_eq!(bench.join(everything()), slow, "ids are given again");
+    assert_eq!(bench.hub.poll_too_slow(), Some(quick));
+    assert_eq!(bench.hub.poll_too_slow(), None);
+}
+
+#[test]
+fn a_snapshot_lacks_no_key_though_its_subscriber_loses_the_oldest() {
+    let mut bench = Bench::new(SlowPolicy::DropOldest, 10);
+    bench.publish(&["a=1", "b=1"]);
+    let id = bench.join(with_snapshot());
+    for text in ["b=2", "c=1", "c=2", "c=3"] {
+        bench.publish(&[text]);
+    }
+    assert_eq!(bench.drain(id), ["a=1", "b=2", "c=1", "c=2", "c=3"]);
+}
+
+#[test]
+fn one_that_takes_nothing_is_to_be_sent_away_in_time() {
+    let mut bench = Bench::new(SlowPolicy::Conflate, 10);
+    let id = bench.join(everything());
+    let evict_after = bench.settings.slow.evict_after;
+    assert_eq!(bench.hub.evict_at(id), None);
+    bench.publish(&["a=1", "a=2"]);
+    let since = bench.now;
+    assert_eq!(bench.take(id, 0), b"");
+    bench.now += Duration::from_secs(1);
+    assert_eq!(bench.take(id, 0), b"");
+    assert_eq!(bench.hub.evict_at(id), Some(since + evict_after), "since it took something");
+    assert_eq!(bench.take(id, 3), b"=1");
+    assert_eq!(bench.hub.evict_at(id), Some(bench.now + evict_after));
+    bench.now += Duration::from_secs(1);
+    bench.hub.handle_progress(id, bench.now);
+    assert_eq!(bench.hub.evict_at(id), Some(bench.now + evict_after));
+    bench.hub.handle_detached();
+    assert_eq!(bench.hub.evict_at(id), Some(bench.now + evict_after), "it still has to take the rest");
+    bench.hub.handle_flushed(id);
+    assert_eq!(bench.hub.evict_at(id), None);
+}
+
+#[test]
+fn one_that_waits_for_a_state_is_not_stuck() {
+    let mut bench = Bench::new(SlowPolicy::Conflate, 10);
+    let id = bench.join(everything());
+    bench.publish(&["a=1"]);
+    bench.take(id, 0);
+    bench.hub.handle_detached();
+    assert_eq!(bench.hub.evict_at(id), None);
+}
+
+#[test]
+fn subscribers_wait_for_the_state_and_then_begin_as_they_wish() {
+    let mut owner = Bench::new(SlowPolicy::Disconnect, 1000);
+    owner.settings.history = 2;
+    owner.hub.adopt(&owner.settings);
+    owner.publish(&["a=1", "b=1", "c=1"]);
+    let mut hub = Hub::new(&owner.settings);
+    let id = hub.subscribe(Wish { history: 1, ..with_snapshot() });
+    let early = Batch { first: Seq(3), messages: vec![Arc::clone(&owner.published[0])] };
+    hub.handle_batch(&early);
+    assert_eq!(hub.offer(id), Offer::UpToDate);
+    hub.handle_state(owner.hub.state());
+    let mut follower = Bench { hub, ..Bench::new(SlowPolicy::Disconnect, 1000) };
+    assert_eq!(follower.drain(id), ["a=1", "b=1", "c=1"]);
+    follower.published.extend(owner.published.drain(..2));
+    follower.publish(&["c=1", "d=1"]);
+    assert_eq!(follower.drain(id), ["d=1"], "what is known is skipped");
+    follower.hub.handle_detached();
+    assert_eq!(follower.hub.held(), Held::default());
+    assert_eq!(follower.hub.offer(id), Offer::UpToDate);
+    follower.hub.handle_state(owner.hub.state());
+    assert_eq!(follower.drain(id), ["a=1", "b=1", "c=1"], "a snapshot, as what was missed is not known");
+}
+
+#[test]
+fn missing_messages_are_counted_and_nobody_waits_for_them() {
+    let mut bench = Bench::new(SlowPolicy::Disconnect, 1000);
+    let (all, chosen) = (bench.join(everything()), bench.join(with_keys(&["a"])));
+    bench.publish(&["a=1"]);
+    let lost = Arc::clone(&bench.published[0]);
+    bench.published.extend([Arc::clone(&lost), lost]);
+    bench.publish(&["a=4", "b=4"]);
+    assert_eq!(bench.drain(all), ["a=1", "a=4", "b=4"]);
+    assert_eq!(bench.drain(chosen), ["a=1", "a=4"]);
+    assert_eq!(bench.hub.take_counters().dropped, 2);
+    assert_eq!(bench.hub.state().recent.len(), 0);
+    bench.settings.history = 9;
+    bench.hub.adopt(&bench.settings);
+    assert_eq!(bench.hub.state().recent.len(), 2, "only as far back as none is missing");
+}
+
+#[test]
+fn the_key_longest_without_a_message_is_forgotten() {
+    let mut bench = Bench::new(SlowPolicy::Disconnect, 1000);
+    bench.settings.keys_max = 2;
+    bench.hub.adopt(&bench.settings);
+    bench.publish(&["a=1", "b=1", "a=2", "c=1"]);
+    let id = bench.join(with_snapshot());
+    assert_eq!(bench.drain(id), ["a=2", "c=1"]);
+    bench.settings.keys_max = 1;
+    bench.hub.adopt(&bench.settings);
+    assert_eq!(bench.hub.held().keys, 1);
+}
+
+#[test]
+fn other_keys_after_a_reload_begin_with_none() {
+    let mut bench = Bench::new(SlowPolicy::Disconnect, 1000);
+    bench.publish(&["a=1"]);
+    bench.settings.key = Some(Pointer::new("/other").unwrap());
+    bench.hub.adopt(&bench.settings);
+    bench.publish(&["b=1"]);
+    let id = bench.join(with_snapshot());
+    assert_eq!(bench.drain(id), ["b=1"]);
+    bench.settings.key = None;
+    bench.hub.adopt(&bench.settings);
+    bench.publish(&["c=1"]);
+    assert_eq!(bench.hub.held().keys, 0);
+}
+
+#[test]
+fn the_log_has_the_history_whatever_it_weighs() {
+    let mut bench = Bench::new(SlowPolicy::Disconnect, 0);
+    bench.settings.history = 3;
+    bench.hub.adopt(&bench.settings);
+    for text in ["a=1", "a=2", "a=3", "a=4", "a=5", "a=6"] {
+        bench.publish(&[text]);
+    }
+    let id = bench.join(Wish { history: 3, ..everything() });
+    assert_eq!(bench.drain(id), ["a=4", "a=5", "a=6"]);
+    assert_eq!(bench.hub.held(), Held { messages: 4, bytes: 20, keys: 1 });
+}
+
+#[test]
+fn lags_are_those_of_the_slowest_and_of_nearly_all() {
+    let mut bench = Bench::new(SlowPolicy::Disconnect, 1000);
+    assert_eq!(bench.hub.lags(), Lags::default());
+    let ids: Vec<_> = (0..200).map(|_| bench.join(everything())).collect();
+    bench.publish(&["a=1", "a=2", "a=3"]);
+    for id in &ids[3..] {
+        bench.drain(*id);
+    }
+    (bench.take(ids[1], 5), bench.take(ids[2], 6));
+    assert_eq!(bench.hub.lags(), Lags { slowest: 3, p99: 1 });
+}
+
+#[test]
+fn a_laggard_does_not_have_messages_joined_anew() {
+    let mut bench = Bench::new(SlowPolicy::Disconnect, 1000);
+    let (laggard, quick) = (bench.join(everything()), bench.join(everything()));
+    bench.publish(&["a=1", "a=2"]);
+    bench.drain(quick);
+    bench.publish(&["a=3", "a=4"]);
+    let place = |offer: Offer<'_>| match offer {
+        Offer::Bytes(bytes) => (bytes.as_ptr(), bytes.len()),
+        Offer::UpToDate | Offer::TooSlow => panic!("nothing offered"),
+    };
+    let before = place(bench.hub.offer(quick));
+    assert_eq!(place(bench.hub.offer(laggard)).1, 20);
+    assert_eq!(place(bench.hub.offer(quick)), before);
+    assert_eq!(bench.drain(laggard), ["a=1", "a=2", "a=3", "a=4"]);
+    assert_eq!(bench.drain(quick), ["a=3", "a=4"]);
+}
+
+#[test]
+fn a_long_wait_is_offered_in_pieces_and_a_large_message_alone() {
+    let mut bench = Bench::new(SlowPolicy::Disconnect, 1 << 22);
+    let ids = [bench.join(everything()), bench.join(with_keys(&["a"]))];
+    let long = format!("a={}", "x".repeat(300_000));
+    let short = format!("a={}", "y".repeat(50_000));
+    let texts = [&*long, &short, &short, &short, &short, &short, &short, &long, &short];
+    bench.publish(&texts);
+    for id in ids {
+        let mut bytes = Vec::new();
+        while let Offer::Bytes(offered) = bench.hub.offer(id) {
+            assert!(offered.len() <= 256 * 1024 || offered.len() == bench.published[0].image.len());
+            bytes.extend_from_slice(offered);
+            let len = offered.len();
+            bench.hub.handle_taken(id, len, bench.now);
+        }
+        assert_eq!(
+            bytes,
+            bench.published.iter().flat_map(|message| message.image.to_vec()).collect::<Vec<_>>()
+        );
+    }
+}

@@ -11,6 +11,9 @@ use crate::feed::{Message, Seq};
 /// Bytes that are joined at most. Few such clients stand at the same place, and a socket that was full takes less.
 const BYTES_MAX: usize = 64 * 1024;
 
+/// Messages that are collected at most: what a walk is made of stays small even if they are tiny.
+const MESSAGES_MAX: usize = 1024;
+
 /// The next messages of one client. One after the other uses it.
 #[derive(Debug, Default)]
 pub(super) struct Walk {
@@ -56,6 +59,13 @@ pub(super) struct Taken {
     pub(super) conflated: u64,
     /// Bytes of the last one that have been taken, if it was cut.
     cut: Option<usize>,
+}
+
+impl Taken {
+    /// Whether the last message was taken in part.
+    pub(super) fn is_cut(&self) -> bool {
+        self.cut.is_some()
+    }
 }
 
 impl Walk {
@@ -163,7 +173,7 @@ impl Walk {
     /// One more message, if there is room; the first always has.
     fn push(&mut self, seq: Seq, message: &Arc<Message>, origin: Origin) -> bool {
         let len = self.len + message.image.len();
-        if !self.parts.is_empty() && len > BYTES_MAX {
+        if !self.parts.is_empty() && len > BYTES_MAX || self.parts.len() == MESSAGES_MAX {
             return false;
         }
         self.len = len;

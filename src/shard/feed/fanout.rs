@@ -237,7 +237,13 @@ impl Fanout {
             bytes += batch.bytes();
             hub.handle_batch(&batch);
         }
-        self.left.set(self.outlets.borrow().len());
+        let outlets = self.outlets.borrow();
+        while let Some(id) = hub.poll_too_slow() {
+            if let Some(Some(seat)) = outlets.get(id.index()) {
+                self.judge(&seat.outlet, Fate::TooSlow);
+            }
+        }
+        self.left.set(outlets.len());
         self.waiting.borrow_mut().drain(..).for_each(|task| self.driver.wake(task));
         bytes > 0
     }

@@ -1,1 +1,0 @@
-//! How an upstream behaves, in virtual time.
