@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
 use crate::balance::{ShardId, Snapshot};
-use crate::config::{self, Config, ListenAddress, Placement};
+use crate::config::{self, Config, ListenAddress};
 use crate::control::acme::{self, InvalidState};
 use crate::control::admin::{Admin, InvalidToken, Token};
 use crate::control::{self, Addresses, Outcome, Owner, Registry, Unresolved};
@@ -315,10 +315,7 @@ impl<'s> Shards<'s> {
             connections_max: self.connections_max,
             since: self.since,
             control: self.control.clone(),
-            neighbours: match self.config.placement {
-                Placement::Kernel => Vec::new(),
-                Placement::Balanced => self.senders.clone(),
-            },
+            mailboxes: self.senders.clone(),
         };
         let (config, snapshot) = (self.config.clone(), self.snapshot.clone());
         let setup = shard::Setup { place, listeners, mailbox, config, snapshot };

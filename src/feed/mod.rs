@@ -4,18 +4,28 @@
 //! which connections to have. On each shard with clients, a `Hub` says who gets which [`Message`] next: clients hold a
 //! place in the log, not a copy.
 
+mod interest;
 mod message;
 mod pattern;
 mod pointer;
+mod query;
 mod quiet;
 mod settings;
+mod subscriber;
+mod subscriptions;
 mod template;
+mod topics;
 
+pub use interest::Interest;
 pub use message::{Batch, Key, Kind, Message, Seq, State};
 pub use pattern::Pattern;
 pub use pointer::{InvalidPointer, Pointer};
+pub use query::Query;
 pub use quiet::{InvalidQuiet, Quiet};
 pub use settings::{
     Backoff, ClientMessages, Conflict, Rotate, Settings, Slow, SlowPolicy, Stall, Subscriptions, Words,
 };
+pub use subscriber::{Said, Subscriber, Terms};
+pub use subscriptions::Wish;
 pub use template::{InvalidTemplate, Template};
+pub use topics::Topics;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Shard;
 use super::plan::{Plan, PoolState};
 use super::visitor::Visitor;
-use crate::balance::BackendId;
+use crate::balance::{BackendId, BackendView};
 use crate::config::{BackendUrl, Transport};
 use crate::health::Outcome;
 use crate::protocol::frame::Rsv;
@@ -72,13 +72,8 @@ pub(super) async fn dial(
     let head = head(&shard.plan(), &url.base_path, request, client);
     let began = shard.now();
     let at = began + settings.connect;
-    let socket = Socket::connect(&shard.driver, view.address).map_err(|error| failure(&error))?;
     let handshake = async {
-        socket.write_all(&announcement).await.map_err(|error| failure(&error))?;
-        let stream = match url.transport {
-            Transport::Plain => Stream::Plain(socket),
-            Transport::Tls => secure(shard, pool, (backend, url), socket).await?,
-        };
+        let stream = connect(shard, pool, (&view, url), &announcement).await?;
         stream.write_all(&head).await.map_err(|error| failure(&error))?;
         let answered = read_answer(shard, (backend, &stream), request).await?;
         Ok((stream, answered))
@@ -96,6 +91,24 @@ pub(super) async fn dial(
             let rest = read_body(shard, &stream, body, rest, settings.connect).await;
             Ok(Dialled::Refused { status, response: [head, rest].concat() })
         }
+    }
+}
+
+/// Connects to a backend and says `preface`; speaks TLS from there on, where its URL wants it.
+///
+/// # Cancel safety
+/// Safe: dropping it hangs up.
+pub(super) async fn connect(
+    shard: &Shard,
+    pool: &PoolState,
+    (view, url): (&BackendView, &BackendUrl),
+    preface: &[u8],
+) -> Result<Stream, NotDialled> {
+    let socket = Socket::connect(&shard.driver, view.address).map_err(|error| failure(&error))?;
+    socket.write_all(preface).await.map_err(|error| failure(&error))?;
+    match url.transport {
+        Transport::Plain => Ok(Stream::Plain(socket)),
+        Transport::Tls => secure(shard, pool, (view.id, url), socket).await,
     }
 }
 

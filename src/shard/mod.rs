@@ -34,7 +34,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use crate::balance::{ShardId, Snapshot};
-use crate::config::Config;
+use crate::config::{Config, Placement};
 use crate::protocol::frame::{MaskKey, Scanner};
 use crate::routing::ListenId;
 use crate::runtime::mailbox::{Mailbox, Sender};
@@ -77,8 +77,8 @@ pub struct Place {
     pub since: Instant,
     /// Reports to the control plane.
     pub control: Sender<ToControl>,
-    /// Every shard's mailbox, by [`ShardId`], where connections are placed on the one with the fewest; else none.
-    pub neighbours: Vec<Sender<ToShard>>,
+    /// Every shard's mailbox, by [`ShardId`].
+    pub mailboxes: Vec<Sender<ToShard>>,
 }
 
 /// One shard's state, shared by its tasks.
@@ -143,7 +143,11 @@ impl Drop for Farewell {
 
 impl Shard {
     fn new(driver: Driver, place: Place, config: Arc<Config>, snapshot: &Arc<Snapshot>) -> Self {
-        let Place { id, shards, connections_max, since, control, neighbours } = place;
+        let Place { id, shards, connections_max, since, control, mailboxes } = place;
+        let neighbours = match config.placement {
+            Placement::Kernel => Vec::new(),
+            Placement::Balanced => mailboxes.clone(),
+        };
         let place = plan::Place { shard: id, shards };
         let mut books = Books::default();
         let plan = Plan::first(config, snapshot, &mut books, place, driver.now());

@@ -47,7 +47,7 @@ pub(super) fn pool(named: &Named<'_>) -> Option<Pool> {
     let resolve_every = table.get("resolve_every", |item| item.duration());
     let send_proxy = table.get("send_proxy", |item| item.word(&PROXY_VERSIONS));
     let backends = table.find("backends", backends);
-    let tls = tls::client(table, backends.as_deref().unwrap_or_default());
+    let tls = tls::client(table, "backends", backends.as_deref().unwrap_or_default());
     Some(Pool {
         name: name.clone(),
         policy,
