@@ -92,7 +92,7 @@ fn cut_at_random_it_leaves_no_half_message_and_nothing_twice() {
     let numbers: Vec<_> = texts.iter().map(|text| number(text)).collect();
     assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]), "{numbers:?}");
     let (gaps, connects) = (fed.count("gaps_total"), fed.count("source_connects_total"));
-    assert!(gaps > 5 && connects == gaps + 1, "{gaps} {connects}");
+    assert!(gaps > 5 && gaps < connects, "{gaps} {connects}");
 }
 
 #[test]
