@@ -116,6 +116,14 @@ pub struct Batch {
     pub messages: Vec<Arc<Message>>,
 }
 
+impl Batch {
+    /// Bytes on the wire.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.messages.iter().map(|message| message.image.len()).sum()
+    }
+}
+
 /// All that a shard has to know of a feed to go on from there: for one that has its first client.
 #[derive(Debug, Clone, Default)]
 pub struct State {

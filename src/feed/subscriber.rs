@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::talk::{Draft, Purpose, Talk, TooManyTopics};
-use super::{ClientMessages, Key, Kind, Settings, Wish, Words};
+use super::{Choice, ClientMessages, Key, Kind, Settings, Words};
 use crate::protocol::Role;
 use crate::protocol::frame::{
     CloseCode, End, Header, MaskKey, Opcode, Rsv, Rules, Scanner, Stops, Unit, Violation, close_frame, mask,
@@ -28,7 +28,7 @@ use crate::session::{self, Backlog, Cause, Disposition, Flow, Random, Side, Then
 const FIRST_BYTES_MAX: u64 = 4 << 10;
 
 /// Payload bytes of a text that may subscribe; a longer one is none.
-const WISH_BYTES_MAX: u64 = 64 << 10;
+const CHOICE_BYTES_MAX: u64 = 64 << 10;
 
 /// What one client's session is held to.
 #[derive(Debug, Clone, Copy)]
@@ -43,7 +43,7 @@ pub struct Terms<'t> {
 
 /// What a client has said that concerns somebody.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Said {
+pub enum Utterance {
     /// Its first message, to be judged: [`Subscriber::admit`], or [`Subscriber::close`] with Close 1008.
     First(Vec<u8>),
     /// It wants these keys, none of which it has had.
@@ -177,10 +177,10 @@ impl Subscriber {
         }
     }
 
-    /// A message went to the client: a session that is listened to is not idle.
+    /// A message went to the client, by then at the latest: a session that is listened to is not idle.
     #[inline]
-    pub fn handle_delivered(&mut self, now: Instant) {
-        self.last_activity = now;
+    pub fn handle_delivered(&mut self, at: Instant) {
+        self.last_activity = self.last_activity.max(at);
     }
 
     /// Time has come to at least [`Self::deadline`], or what waited for the client has left. What has arrived by then is
@@ -208,11 +208,11 @@ impl Subscriber {
     }
 
     /// What the client has said, in order. Nothing more is taken from it before all of that was polled.
-    pub fn poll_said(&mut self) -> Option<Said> {
+    pub fn poll_said(&mut self) -> Option<Utterance> {
         let talk = self.talk.as_mut()?;
         // What the first message asks for counts if its key does.
         let is_held =
-            matches!(self.state, State::Presented) && !matches!(talk.said.front(), Some(Said::First(_)));
+            matches!(self.state, State::Presented) && !matches!(talk.said.front(), Some(Utterance::First(_)));
         let said = if is_held { None } else { talk.poll() };
         if talk.is_empty() {
             self.talk = None;
@@ -233,8 +233,8 @@ impl Subscriber {
         let Some(rules) = feed.subscriptions.as_ref().filter(|_| self.may_send()) else { return };
         // So that they are what the source would take them for.
         let Words(text) = rules.subscribe.write(keys, &rules.separator);
-        if let Some(wish) = rules.read(&text) {
-            self.wish(wish, out);
+        if let Some(choice) = rules.read(&text) {
+            self.choice(choice, out);
         }
     }
 
@@ -382,7 +382,7 @@ impl Subscriber {
             Purpose::First | Purpose::Forward => {
                 self.violated(Violation::MessageTooLong { max }, Disposition::Keep, out);
             }
-            Purpose::Wish => {
+            Purpose::Choice => {
                 self.take_draft();
                 self.refuse(out);
             }
@@ -395,7 +395,9 @@ impl Subscriber {
         let purpose = match (&self.state, self.feed.client_messages) {
             (State::Unproven { .. }, _) => Purpose::First,
             (State::Open, ClientMessages::Forward) => Purpose::Forward,
-            (State::Open, ClientMessages::Discard | ClientMessages::Reject) if may_subscribe => Purpose::Wish,
+            (State::Open, ClientMessages::Discard | ClientMessages::Reject) if may_subscribe => {
+                Purpose::Choice
+            }
             (State::Open, ClientMessages::Discard | ClientMessages::Reject) => return self.refuse(out),
             (State::Presented | State::Over(_), _) => return,
         };
@@ -407,7 +409,7 @@ impl Subscriber {
     fn bytes_max(&self, purpose: Purpose) -> u64 {
         let max = match purpose {
             Purpose::First => FIRST_BYTES_MAX,
-            Purpose::Wish => WISH_BYTES_MAX,
+            Purpose::Choice => CHOICE_BYTES_MAX,
             // Where the route has no limit, what goes to the source has that of what comes from it.
             Purpose::Forward => self.feed.message_bytes_max,
         };
@@ -432,30 +434,30 @@ impl Subscriber {
             return self.violated(Violation::TextNotUtf8, Disposition::Keep, out);
         }
         let feed = self.feed.clone();
-        let is_short = u64::try_from(draft.bytes.len()).is_ok_and(|len| len <= WISH_BYTES_MAX);
+        let is_short = u64::try_from(draft.bytes.len()).is_ok_and(|len| len <= CHOICE_BYTES_MAX);
         let text = text.filter(|_| is_short);
-        let wish = feed.subscriptions.as_ref().zip(text).and_then(|(rules, text)| rules.read(text));
-        match (draft.purpose, wish) {
-            (Purpose::First, wish) => {
+        let choice = feed.subscriptions.as_ref().zip(text).and_then(|(rules, text)| rules.read(text));
+        match (draft.purpose, choice) {
+            (Purpose::First, choice) => {
                 self.state = State::Presented;
-                self.say(Said::First(draft.bytes));
-                if let Some(wish) = wish {
-                    self.wish(wish, out);
+                self.say(Utterance::First(draft.bytes));
+                if let Some(choice) = choice {
+                    self.choice(choice, out);
                 }
             }
-            (Purpose::Wish | Purpose::Forward, Some(wish)) => self.wish(wish, out),
-            (Purpose::Wish, None) => self.refuse(out),
-            (Purpose::Forward, None) => self.say(Said::Forward(draft.kind, draft.bytes.into())),
+            (Purpose::Choice | Purpose::Forward, Some(choice)) => self.choice(choice, out),
+            (Purpose::Choice, None) => self.refuse(out),
+            (Purpose::Forward, None) => self.say(Utterance::Forward(draft.kind, draft.bytes.into())),
         }
     }
 
-    fn say(&mut self, said: Said) {
+    fn say(&mut self, said: Utterance) {
         self.talk.get_or_insert_default().said.push_back(said);
     }
 
-    fn wish(&mut self, wish: Wish, out: &mut Vec<u8>) {
+    fn choice(&mut self, choice: Choice, out: &mut Vec<u8>) {
         let Some(rules) = &self.feed.subscriptions else { return };
-        match self.talk.get_or_insert_default().wish(wish, rules) {
+        match self.talk.get_or_insert_default().choice(choice, rules) {
             Ok(()) => {}
             Err(TooManyTopics) => self.close(CloseCode::POLICY, "too many topics", Why::Policy, out),
         }
@@ -591,6 +593,5 @@ fn side_of(why: Why) -> Side {
         | Why::Unauthorized
         | Why::Policy => Side::Client,
         Why::Idle | Why::Expired | Why::Drained | Why::Retired | Why::Fault => Side::Proxy,
-        Why::FeedStopped => Side::Backend,
     }
 }

@@ -4,7 +4,7 @@ use super::{Key, Subscriptions};
 
 /// What a client wants of the source.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wish {
+pub enum Choice {
     /// To have these keys.
     Subscribe(Vec<Key>),
     /// To have them no more.
@@ -14,13 +14,13 @@ pub enum Wish {
 impl Subscriptions {
     /// What `text` asks for; `None` if it is no such message, or could be both of them.
     #[must_use]
-    pub fn read(&self, text: &str) -> Option<Wish> {
+    pub fn read(&self, text: &str) -> Option<Choice> {
         let subscribed = self.subscribe.keys_in(text, &self.separator);
         let unsubscribed =
             self.unsubscribe.as_ref().and_then(|template| template.keys_in(text, &self.separator));
         match (subscribed, unsubscribed) {
-            (Some(keys), None) => Some(Wish::Subscribe(keys)),
-            (None, Some(keys)) => Some(Wish::Unsubscribe(keys)),
+            (Some(keys), None) => Some(Choice::Subscribe(keys)),
+            (None, Some(keys)) => Some(Choice::Unsubscribe(keys)),
             (Some(_), Some(_)) | (None, None) => None,
         }
     }
@@ -33,8 +33,8 @@ impl Subscriptions {
         let subscribed = self.read(&self.subscribe.write(&keys(), &self.separator).0);
         let unsubscribed =
             self.unsubscribe.as_ref().map(|template| self.read(&template.write(&keys(), &self.separator).0));
-        subscribed == Some(Wish::Subscribe(keys()))
-            && unsubscribed.is_none_or(|wish| wish == Some(Wish::Unsubscribe(keys())))
+        subscribed == Some(Choice::Subscribe(keys()))
+            && unsubscribed.is_none_or(|choice| choice == Some(Choice::Unsubscribe(keys())))
     }
 }
 
@@ -68,17 +68,17 @@ pub(super) mod tests {
         );
         let keys = || vec![Key::from("A")];
         let rows = [
-            (r#"{"op":"subscribe","args":["A"]}"#, Some(Wish::Subscribe(keys()))),
-            (r#"{"op":"unsubscribe","args":["A"]}"#, Some(Wish::Unsubscribe(keys()))),
+            (r#"{"op":"subscribe","args":["A"]}"#, Some(Choice::Subscribe(keys()))),
+            (r#"{"op":"unsubscribe","args":["A"]}"#, Some(Choice::Unsubscribe(keys()))),
             (r#"{"args":["A"]}"#, None),
             (r#"{"op":"ping","args":["A"]}"#, None),
             ("hello", None),
         ];
-        for (text, wish) in rows {
-            assert_eq!(both.read(text), wish, "{text}");
+        for (text, choice) in rows {
+            assert_eq!(both.read(text), choice, "{text}");
         }
         let one = subscriptions(r#"{"op":"subscribe","args":["{keys}"]}"#, None, Conflict::Adds);
-        assert_eq!(one.read(r#"{"args":["A"]}"#), Some(Wish::Subscribe(keys())));
+        assert_eq!(one.read(r#"{"args":["A"]}"#), Some(Choice::Subscribe(keys())));
     }
 
     #[test]

@@ -136,7 +136,7 @@ mod tests {
 
     use super::super::subscriptions::tests::subscriptions;
     use super::*;
-    use crate::feed::Wish;
+    use crate::feed::Choice;
 
     fn keys(text: &str) -> Vec<Key> {
         text.split_whitespace().map(Key::from).collect()
@@ -204,13 +204,13 @@ mod tests {
     fn listen(source: &mut BTreeSet<Key>, subscriptions: &Subscriptions, words: Vec<Words>) {
         for Words(text) in words {
             match subscriptions.read(&text).unwrap() {
-                Wish::Subscribe(keys) => {
+                Choice::Subscribe(keys) => {
                     if subscriptions.conflict == Conflict::Replaces {
                         source.clear();
                     }
                     source.extend(keys);
                 }
-                Wish::Unsubscribe(keys) => source.retain(|key| !keys.contains(key)),
+                Choice::Unsubscribe(keys) => source.retain(|key| !keys.contains(key)),
             }
         }
     }

@@ -35,8 +35,6 @@ pub enum Why {
     Unauthorized,
     /// It said what its route does not allow, or asked for more than that does.
     Policy,
-    /// Its feed has no source any more.
-    FeedStopped,
 }
 
 impl From<Ending> for Why {
@@ -67,7 +65,6 @@ impl Why {
             Self::Evicted => "too slow",
             Self::Unauthorized => "unauthorized",
             Self::Policy => "policy",
-            Self::FeedStopped => "feed stopped",
         }
     }
 }

@@ -71,6 +71,14 @@ impl Keepalive {
         }
     }
 
+    /// The same of a peer that is only pinged while it says nothing.
+    pub(crate) fn handle_talk(&mut self, now: Instant) {
+        self.handle_bytes(now);
+        if let Stage::Resting { due_at } = &mut self.stage {
+            *due_at = after(now, self.ping.every);
+        }
+    }
+
     /// Some of the bytes that waited for the peer have left.
     pub(crate) fn handle_progress(&mut self, now: Instant) {
         self.wait_longer(now);

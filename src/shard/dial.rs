@@ -161,7 +161,7 @@ fn head(
 
 /// A connection that stood is of no use. In TLS 1.3 the handshake is complete for us before the server has looked at our
 /// certificate: that it does not like it comes in place of an answer (RFC 8446 §4.4.2.4), and counts beside the handshake.
-fn lost(shard: &Shard, backend: BackendId, error: &io::Error) -> NotDialled {
+pub(super) fn lost(shard: &Shard, backend: BackendId, error: &io::Error) -> NotDialled {
     if let Some(failure) = Failure::within(error) {
         shard.insecure(Far::Backend(backend), failure.label(), failure.explain(Peer::Server));
     }

@@ -2,15 +2,15 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use super::Said;
-use crate::feed::{Conflict, Key, Kind, Subscriptions, Wish};
+use super::Utterance;
+use crate::feed::{Choice, Conflict, Key, Kind, Subscriptions};
 use crate::protocol::frame::{MaskKey, mask};
 
 /// Nothing of it is there for a client that says nothing, or is not listened to.
 #[derive(Debug, Default)]
 pub(super) struct Talk {
     /// What its shell has not polled yet: of one message.
-    pub(super) said: VecDeque<Said>,
+    pub(super) said: VecDeque<Utterance>,
     /// What it has subscribed to, as far as that was polled.
     pub(super) topics: BTreeSet<Key>,
     /// The message that it is sending.
@@ -36,7 +36,7 @@ pub(super) enum Purpose {
     /// To show a key.
     First,
     /// To subscribe, and for nothing else.
-    Wish,
+    Choice,
     /// To go to the source, unless it subscribes.
     Forward,
 }
@@ -46,15 +46,15 @@ impl Talk {
         self.said.is_empty() && self.topics.is_empty() && self.draft.is_none()
     }
 
-    /// What its shell has to know of this wish: what it changes.
-    pub(super) fn wish(&mut self, wish: Wish, rules: &Subscriptions) -> Result<(), TooManyTopics> {
-        let (more, less): (Vec<_>, Vec<_>) = match (wish, rules.conflict) {
-            (Wish::Unsubscribe(keys), _) => {
+    /// What its shell has to know of this choice: what it changes.
+    pub(super) fn choice(&mut self, choice: Choice, rules: &Subscriptions) -> Result<(), TooManyTopics> {
+        let (more, less): (Vec<_>, Vec<_>) = match (choice, rules.conflict) {
+            (Choice::Unsubscribe(keys), _) => {
                 (Vec::new(), keys.into_iter().filter(|key| self.topics.contains(key)).collect())
             }
-            (Wish::Subscribe(keys), Conflict::Adds) => (self.new_among(keys), Vec::new()),
+            (Choice::Subscribe(keys), Conflict::Adds) => (self.new_among(keys), Vec::new()),
             // It means to this client's what it means at the source to those of all.
-            (Wish::Subscribe(keys), Conflict::Replaces) => {
+            (Choice::Subscribe(keys), Conflict::Replaces) => {
                 let kept: BTreeSet<_> = keys.iter().cloned().collect();
                 (self.new_among(keys), self.topics.difference(&kept).cloned().collect())
             }
@@ -63,21 +63,21 @@ impl Talk {
             return Err(TooManyTopics);
         }
         if !more.is_empty() {
-            self.said.push_back(Said::Subscribe(more));
+            self.said.push_back(Utterance::Subscribe(more));
         }
         if !less.is_empty() {
-            self.said.push_back(Said::Unsubscribe(less));
+            self.said.push_back(Utterance::Unsubscribe(less));
         }
         Ok(())
     }
 
     /// What was said first, which counts from now on.
-    pub(super) fn poll(&mut self) -> Option<Said> {
+    pub(super) fn poll(&mut self) -> Option<Utterance> {
         let said = self.said.pop_front()?;
         match &said {
-            Said::Subscribe(keys) => self.topics.extend(keys.iter().cloned()),
-            Said::Unsubscribe(keys) => self.topics.retain(|key| !keys.contains(key)),
-            Said::First(_) | Said::Forward(..) => {}
+            Utterance::Subscribe(keys) => self.topics.extend(keys.iter().cloned()),
+            Utterance::Unsubscribe(keys) => self.topics.retain(|key| !keys.contains(key)),
+            Utterance::First(_) | Utterance::Forward(..) => {}
         }
         Some(said)
     }

@@ -43,11 +43,11 @@ impl World {
     }
 
     /// All that is said, a first message being right; as a shell does it.
-    fn listen(&mut self) -> Vec<Said> {
+    fn listen(&mut self) -> Vec<Utterance> {
         let mut all = Vec::new();
         loop {
             while let Some(said) = self.subscriber.poll_said() {
-                if matches!(said, Said::First(_)) {
+                if matches!(said, Utterance::First(_)) {
                     self.subscriber.admit();
                 }
                 all.push(said);
@@ -106,8 +106,8 @@ fn keys(text: &str) -> Vec<Key> {
     text.split_whitespace().map(Key::from).collect()
 }
 
-fn forward(text: &str) -> Said {
-    Said::Forward(Kind::Text, text.as_bytes().into())
+fn forward(text: &str) -> Utterance {
+    Utterance::Forward(Kind::Text, text.as_bytes().into())
 }
 
 /// A client that shows its key, says this and that in every shape, and closes.
@@ -128,15 +128,15 @@ fn conversation() -> Vec<u8> {
     .concat()
 }
 
-fn expected() -> (Vec<Said>, Vec<u8>) {
+fn expected() -> (Vec<Utterance>, Vec<u8>) {
     let said = vec![
-        Said::First(br#"{"op":"on","userKey":"k","symbol":"A,B"}"#.to_vec()),
-        Said::Subscribe(keys("A B")),
+        Utterance::First(br#"{"op":"on","userKey":"k","symbol":"A,B"}"#.to_vec()),
+        Utterance::Subscribe(keys("A B")),
         forward("hello \u{e9}"),
-        Said::Forward(Kind::Binary, (*b"\xff\xfe").into()),
+        Utterance::Forward(Kind::Binary, (*b"\xff\xfe").into()),
         forward(""),
-        Said::Unsubscribe(keys("A")),
-        Said::Subscribe(keys("C")),
+        Utterance::Unsubscribe(keys("A")),
+        Utterance::Subscribe(keys("C")),
     ];
     let answers = [
         plain(Opcode::Pong, b"early"),
@@ -147,7 +147,7 @@ fn expected() -> (Vec<Said>, Vec<u8>) {
 }
 
 /// Hears the conversation in these pieces.
-fn hear(pieces: &[&[u8]]) -> (Vec<Said>, Vec<u8>) {
+fn hear(pieces: &[&[u8]]) -> (Vec<Utterance>, Vec<u8>) {
     let mut world = World::new(
         session::Settings::default(),
         feed(ClientMessages::Forward, Some(Conflict::Adds)),
@@ -207,7 +207,7 @@ fn nothing_goes_to_a_client_that_has_shown_no_key() {
     let mut world = World::new(session::Settings::default(), Settings::default(), Some(AUTH));
     assert!(!world.subscriber.may_send() && world.subscriber.reads());
     world.receive(&text("{}"));
-    assert_eq!(world.subscriber.poll_said(), Some(Said::First(b"{}".to_vec())));
+    assert_eq!(world.subscriber.poll_said(), Some(Utterance::First(b"{}".to_vec())));
     assert!(!world.subscriber.may_send() && !world.subscriber.reads());
     world.receive(&text("more"));
     assert_eq!(world.subscriber.poll_said(), None, "one at a time is judged");
@@ -222,7 +222,7 @@ fn a_wrong_first_message_closes_and_counts_for_nothing() {
     let first = feed(ClientMessages::Discard, Some(Conflict::Adds));
     let mut world = World::new(session::Settings::default(), first, Some(AUTH));
     world.receive(&text(r#"{"op":"on","symbol":"A"}"#));
-    assert!(matches!(world.subscriber.poll_said(), Some(Said::First(_))));
+    assert!(matches!(world.subscriber.poll_said(), Some(Utterance::First(_))));
     let out = &mut world.out;
     world.subscriber.close(CloseCode::POLICY, "authentication failed", Why::Unauthorized, out);
     world.subscriber.admit();
@@ -253,16 +253,16 @@ fn a_first_message_has_its_time_and_its_size() {
 #[test]
 fn what_a_client_says_is_kept_only_where_it_is_wanted() {
     let long = "x".repeat(70_000);
-    let wish = r#"{"op":"on","symbol":"A"}"#;
+    let choice = r#"{"op":"on","symbol":"A"}"#;
     let hello =
-        [text("hello"), text(&long), text(wish), masked(Opcode::Binary, true, wish.as_bytes())].concat();
-    let subscribed = Said::Subscribe(keys("A"));
+        [text("hello"), text(&long), text(choice), masked(Opcode::Binary, true, choice.as_bytes())].concat();
+    let subscribed = Utterance::Subscribe(keys("A"));
     let to_source = || vec![forward("hello"), forward(&long)];
-    let binary = Said::Forward(Kind::Binary, wish.as_bytes().into());
+    let binary = Utterance::Forward(Kind::Binary, choice.as_bytes().into());
     let rows = [
         (ClientMessages::Discard, None, vec![]),
         (ClientMessages::Discard, Some(Conflict::Adds), vec![subscribed.clone()]),
-        (ClientMessages::Forward, None, [to_source(), vec![forward(wish), binary.clone()]].concat()),
+        (ClientMessages::Forward, None, [to_source(), vec![forward(choice), binary.clone()]].concat()),
         (
             ClientMessages::Forward,
             Some(Conflict::Adds),
@@ -276,7 +276,7 @@ fn what_a_client_says_is_kept_only_where_it_is_wanted() {
         assert!(world.out.is_empty() && world.kept.is_empty());
     }
     let mut world = World::of(ClientMessages::Reject, Some(Conflict::Adds));
-    world.receive(&text(wish));
+    world.receive(&text(choice));
     assert_eq!(world.listen(), [subscribed]);
     assert!(world.out.is_empty());
 }
@@ -332,7 +332,7 @@ fn a_client_has_so_many_topics_and_no_more() {
     let mut world = World::of(ClientMessages::Discard, Some(Conflict::Adds));
     world.receive(&text(r#"{"op":"on","symbol":"A,B"}"#));
     world.receive(&text(r#"{"op":"on","symbol":"B,C"}"#));
-    assert_eq!(world.listen(), [Said::Subscribe(keys("A B")), Said::Subscribe(keys("C"))]);
+    assert_eq!(world.listen(), [Utterance::Subscribe(keys("A B")), Utterance::Subscribe(keys("C"))]);
     world.receive(&text(r#"{"op":"on","symbol":"A,C"}"#));
     assert_eq!(world.listen(), [], "nothing new");
     world.receive(&text(r#"{"op":"on","symbol":"D"}"#));
@@ -345,18 +345,18 @@ fn a_client_has_so_many_topics_and_no_more() {
 fn where_a_subscription_replaces_another_it_does_so_for_a_client_too() {
     let mut world = World::of(ClientMessages::Discard, Some(Conflict::Replaces));
     world.receive(&text(r#"{"op":"on","symbol":"A,B,C"}"#));
-    assert_eq!(world.listen(), [Said::Subscribe(keys("A B C"))]);
+    assert_eq!(world.listen(), [Utterance::Subscribe(keys("A B C"))]);
     world.receive(&text(r#"{"op":"on","symbol":"E,B,D"}"#));
-    assert_eq!(world.listen(), [Said::Subscribe(keys("E D")), Said::Unsubscribe(keys("A C"))]);
+    assert_eq!(world.listen(), [Utterance::Subscribe(keys("E D")), Utterance::Unsubscribe(keys("A C"))]);
     world.receive(&text(r#"{"op":"on","symbol":""}"#));
-    assert_eq!(world.listen(), [Said::Unsubscribe(keys("B D E"))]);
+    assert_eq!(world.listen(), [Utterance::Unsubscribe(keys("B D E"))]);
 }
 
 #[test]
 fn keys_of_a_request_are_chosen_as_if_they_had_been_asked_for() {
     let mut world = World::of(ClientMessages::Discard, Some(Conflict::Adds));
     world.subscriber.choose(&[Key::from("A,B"), Key::from("C")], &mut world.out);
-    assert_eq!(world.listen(), [Said::Subscribe(keys("A B C"))]);
+    assert_eq!(world.listen(), [Utterance::Subscribe(keys("A B C"))]);
     world.subscriber.choose(&keys("D"), &mut world.out);
     world.assert_closed(CloseCode::POLICY, "too many topics", Why::Policy);
 }

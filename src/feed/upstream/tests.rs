@@ -1,0 +1,1 @@
+//! How an upstream behaves, in virtual time.
