@@ -218,6 +218,13 @@ fn a_feed_that_could_not_work_is_told() {
             feed("headers = { Sec-WebSocket-Protocol = \"a b\" }"),
             "3: headers.Sec-WebSocket-Protocol in [feed.fx]: these are no subprotocols",
         ),
+    ]);
+}
+
+#[test]
+fn subscriptions_that_could_not_work_are_told() {
+    let subscribe = "subscriptions = { subscribe = '[\"{keys}\"]'";
+    tells(&[
         (
             feed("key = \"/a\"\nsubscriptions = {}"),
             "4: [feed.fx.subscriptions]: subscribe is missing; write subscribe = '{\"op\":",
