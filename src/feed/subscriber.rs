@@ -158,10 +158,10 @@ impl Subscriber {
         }
     }
 
-    /// A message went to the client, by then at the latest: a session that is listened to is not idle.
+    /// A message went to the client: a session that is listened to is not idle.
     #[inline]
-    pub fn handle_delivered(&mut self, at: Instant) {
-        self.last_activity = self.last_activity.max(at);
+    pub fn handle_delivered(&mut self, now: Instant) {
+        self.last_activity = now;
     }
 
     /// Time has come to at least [`Self::deadline`], or what waited for the client has left. What has arrived by then is
@@ -202,7 +202,8 @@ impl Subscriber {
         }
     }
 
-    /// As if a client that is let in had subscribed to these keys: those of its request. It may be too many.
+    /// As if a client that is let in had subscribed to these keys, those of its request, before it said anything. They
+    /// may be too many, together with what its first message asks for.
     pub fn choose(&mut self, keys: &[Key], out: &mut Vec<u8>) {
         if self.may_send()
             && let Err(refusal) = self.hearing.choose(keys)
