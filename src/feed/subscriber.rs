@@ -202,7 +202,8 @@ impl Subscriber {
         }
     }
 
-    /// As if a client that is let in had subscribed to these keys: those of its request. It may be too many.
+    /// As if a client that is let in had subscribed to these keys, those of its request, before it said anything. They
+    /// may be too many, together with what its first message asks for.
     pub fn choose(&mut self, keys: &[Key], out: &mut Vec<u8>) {
         if self.may_send()
             && let Err(refusal) = self.hearing.choose(keys)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::talk::{Draft, Purpose, Talk, TooManyTopics};
 use super::{Utterance, answer};
-use crate::feed::{Choice, ClientMessages, Key, Kind, Settings, Words};
+use crate::feed::{Choice, ClientMessages, Conflict, Key, Kind, Settings, Words};
 use crate::protocol::frame::{Header, MaskKey, Opcode, Violation};
 
 /// Payload bytes of a first message; beyond: Close 1009. A key and a few words; it is kept for clients that have shown
@@ -113,9 +113,13 @@ impl Hearing {
         self.forget();
     }
 
-    /// As if the client had subscribed to these.
+    /// As if the client had subscribed to these before it said anything.
     pub(super) fn choose(&mut self, keys: &[Key]) -> Result<(), Refusal> {
         let Some(rules) = &self.feed.subscriptions else { return Ok(()) };
+        let is_replaced = rules.conflict == Conflict::Replaces && self.talk.is_some();
+        if keys.is_empty() || is_replaced {
+            return Ok(());
+        }
         // So that they are what the source would take them for.
         let Words(text) = rules.subscribe.write(keys, &rules.separator);
         rules.read(&text).map_or(Ok(()), |choice| self.choice(choice))

@@ -380,8 +380,30 @@ fn keys_of_a_request_are_chosen_as_if_they_had_been_asked_for() {
     let mut world = World::of(ClientMessages::Discard, Some(Conflict::Adds));
     world.subscriber.choose(&[Key::from("A,B"), Key::from("C")], &mut world.out);
     assert_eq!(world.listen(), [Utterance::Subscribe(keys("A B C"))]);
+    world.subscriber.choose(&[], &mut world.out);
+    assert_eq!(world.listen(), []);
     world.subscriber.choose(&keys("D"), &mut world.out);
     world.assert_closed(CloseCode::POLICY, "too many topics", Why::Policy);
+}
+
+#[test]
+fn keys_of_a_request_and_of_a_first_message_are_chosen_once() {
+    for (conflict, expected) in [
+        (Conflict::Adds, vec![Utterance::Subscribe(keys("A B")), Utterance::Subscribe(keys("C"))]),
+        (Conflict::Replaces, vec![Utterance::Subscribe(keys("A B"))]),
+    ] {
+        let first = feed(ClientMessages::Discard, Some(conflict));
+        let mut world = World::new(session::Settings::default(), first, Some(AUTH));
+        world.receive(&text(r#"{"op":"on","symbol":"A,B"}"#));
+        assert!(matches!(world.subscriber.poll_said(), Some(Utterance::First(_))));
+        world.subscriber.admit();
+        world.subscriber.choose(&keys("B C"), &mut world.out);
+        assert_eq!(world.listen(), expected);
+        let mut world = World::of(ClientMessages::Discard, Some(conflict));
+        world.subscriber.choose(&keys("A B"), &mut world.out);
+        world.subscriber.choose(&keys("C D"), &mut world.out);
+        assert_eq!(world.subscriber.is_over(), conflict == Conflict::Adds, "what was not polled counts");
+    }
 }
 
 #[test]
