@@ -157,14 +157,12 @@ fn no_secret_of_a_feed_is_shown() {
 
 #[test]
 fn a_feed_that_could_not_work_is_told() {
-    let subscribe = "subscriptions = { subscribe = '[\"{keys}\"]'";
     tells(&[
         (feed("slow = { policy = \"conflate\" }"), "3: policy in [feed.fx.slow]: there is no key, of which"),
         (
             feed("snapshot = true"),
             "3: snapshot in [feed.fx]: there is no key, whose last message is a snapshot",
         ),
-        (feed(&format!("{subscribe} }}")), "3: [feed.fx.subscriptions]: there is no key, by which"),
         (feed("rotate = { every = \"5s\" }"), "3: [feed.fx.rotate]: overlap is not shorter than every"),
         (
             feed("rotate = { every = \"1h\", overlap = \"1h\" }"),
@@ -199,6 +197,16 @@ fn a_feed_that_could_not_work_is_told() {
         (feed("fatal = [\"**\"]"), "3: fatal[0] in [feed.fx]: every message is that"),
         (feed("backoff = { min = \"1m\" }"), "3: [feed.fx.backoff]: min is longer than max"),
         (
+            feed("evict_after = \"1s\""),
+            "3: unknown key \"evict_after\" in [feed.fx]; did you mean \"slow.evict_after\"?",
+        ),
+    ]);
+}
+
+#[test]
+fn headers_that_a_source_cannot_be_sent_are_told() {
+    tells(&[
+        (
             feed("headers = { \"a b\" = \"x\" }"),
             "3: headers.a b in [feed.fx]: \"a b\" is not the name of a header",
         ),
@@ -218,6 +226,14 @@ fn a_feed_that_could_not_work_is_told() {
             feed("headers = { Sec-WebSocket-Protocol = \"a b\" }"),
             "3: headers.Sec-WebSocket-Protocol in [feed.fx]: these are no subprotocols",
         ),
+    ]);
+}
+
+#[test]
+fn subscriptions_that_could_not_work_are_told() {
+    let subscribe = "subscriptions = { subscribe = '[\"{keys}\"]'";
+    tells(&[
+        (feed(&format!("{subscribe} }}")), "3: [feed.fx.subscriptions]: there is no key, by which"),
         (
             feed("key = \"/a\"\nsubscriptions = {}"),
             "4: [feed.fx.subscriptions]: subscribe is missing; write subscribe = '{\"op\":",
@@ -241,10 +257,6 @@ fn a_feed_that_could_not_work_is_told() {
         (
             feed(&format!("key = \"/a\"\n{subscribe}, separator = \"\" }}")),
             "4: separator in [feed.fx.subscriptions]: keys would run together",
-        ),
-        (
-            feed("evict_after = \"1s\""),
-            "3: unknown key \"evict_after\" in [feed.fx]; did you mean \"slow.evict_after\"?",
         ),
     ]);
 }
