@@ -40,16 +40,23 @@ impl Inflater {
         }
         let mut payload = Vec::new();
         for input in [compressed, &TAIL] {
-            if self.pass(input, bytes_max, &mut payload)? == MZStatus::StreamEnd {
-                // §7.2.3.4: a block with BFINAL ends the message as well; what follows begins with no window.
+            if let Some(rest) = self.pass(input, bytes_max, &mut payload)? {
+                // §7.2.3.4: a block with BFINAL ends a message as well, with the first byte of an empty block behind it.
+                // What follows begins with no window.
                 self.state = InflateState::new_boxed(DataFormat::Raw);
-                break;
+                return if matches!(rest, [] | [0]) { Ok(payload) } else { Err(Fault::Corrupt) };
             }
         }
         Ok(payload)
     }
 
-    fn pass(&mut self, mut input: &[u8], bytes_max: usize, payload: &mut Vec<u8>) -> Result<MZStatus, Fault> {
+    /// Appends what comes out of `input`; if that ends by itself, says what is left of it.
+    fn pass<'i>(
+        &mut self,
+        mut input: &'i [u8],
+        bytes_max: usize,
+        payload: &mut Vec<u8>,
+    ) -> Result<Option<&'i [u8]>, Fault> {
         loop {
             let len = payload.len();
             // One byte beyond the bound, so that what reaches it can be told from what passes it.
@@ -63,11 +70,11 @@ impl Inflater {
                 return Err(Fault::TooLong);
             }
             match result.status {
-                Ok(MZStatus::StreamEnd) => return Ok(MZStatus::StreamEnd),
+                Ok(MZStatus::StreamEnd) => return Ok(Some(input)),
                 // All that could come out of the input has.
-                Ok(status) if input.is_empty() && result.bytes_written < room => return Ok(status),
+                Ok(_) if input.is_empty() && result.bytes_written < room => return Ok(None),
                 Ok(_) => {}
-                Err(MZError::Buf) if input.is_empty() => return Ok(MZStatus::Ok),
+                Err(MZError::Buf) if input.is_empty() => return Ok(None),
                 Err(_) => return Err(Fault::Corrupt),
             }
         }
@@ -98,6 +105,30 @@ mod tests {
         assert_eq!(inflater.inflate(&two, 5).unwrap(), b"Hello");
         // §7.2.3.6: nothing.
         assert_eq!(inflater.inflate(&[0x00], 5).unwrap(), b"");
+    }
+
+    #[test]
+    fn nothing_hides_behind_an_end() {
+        let hidden = [0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00, 0xf2, 0x48];
+        assert_eq!(Inflater::new(KEPT).inflate(&hidden, 100), Err(Fault::Corrupt));
+    }
+
+    #[test]
+    fn inflates_what_zlib_compresses_message_after_message() {
+        // Python's zlib.compressobj(9, DEFLATED, -9), flushed with Z_SYNC_FLUSH after each.
+        let rows: [(&[u8], &str); 4] = [
+            (
+                b"\xaaV*\xae\xccM\xca\xcfQ\xb2Rr\r\r\n\rvQ\xd2QJ\xcaLQ\xb22\xd430\xd0Q*)\x06\xb2\xcc\r\xa0\xa0\x16\0",
+                r#"{"symbol":"EURUSD","bid":1.00,"ts":1700000000}"#,
+            ),
+            (b"\xaa\xc6\xa3\xda\xd8\x1cM\xb9a-\0", r#"{"symbol":"EURUSD","bid":1.037,"ts":1700000001}"#),
+            (b"\xc2\xa7\xdc\xdc\x04M\xb9Q-\0", r#"{"symbol":"EURUSD","bid":1.074,"ts":1700000002}"#),
+            (b"\xc2\xa7\xdc\xd0\x10M\xb9q-\0", r#"{"symbol":"EURUSD","bid":1.011,"ts":1700000003}"#),
+        ];
+        let mut inflater = Inflater::new(KEPT);
+        for (compressed, text) in rows {
+            assert_eq!(inflater.inflate(compressed, 100).unwrap(), text.as_bytes());
+        }
     }
 
     #[test]
