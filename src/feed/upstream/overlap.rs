@@ -3,7 +3,8 @@
 //! While both are read, the old line leads: what it says is published at once, and what the new line says is held until
 //! the old one has said it too, or has said something that stands behind it, or is gone. So messages keep the order of
 //! the old line and then that of the new one, whichever lags, and what only one of them brings is not lost. Copies may
-//! lie one overlap apart at most.
+//! lie one overlap apart at most. The price: where a vendor goes over to the new line and leaves the old one open and
+//! mute, messages are late by up to one overlap, once.
 //!
 //! Contents are compared by 64-bit hashes under a key of chance, so that no source can make two that are taken for one.
 
