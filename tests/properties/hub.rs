@@ -12,6 +12,7 @@ use selat::feed::{
     Batch, Hub, Key, Kind, Message, Offer, Pointer, Seq, Settings, Slow, SlowPolicy, State, SubscriberId,
     Wish,
 };
+use selat::telemetry::Traffic;
 
 /// What messages are about.
 const KEYS: [&str; 5] = ["a", "b", "c", "d", "e"];
@@ -134,6 +135,8 @@ struct Model {
     clients: Vec<Client>,
     /// Messages that clients did not get; `None` if that cannot be said, as one has chosen other keys meanwhile.
     missed: Option<u64>,
+    /// What clients took, in whole messages.
+    delivered: Traffic,
 }
 
 /// Whether a hub does as the model says, whatever happens.
@@ -154,6 +157,7 @@ pub(crate) fn check(settings: Settings, ops: &[Op], now: Instant) {
         told: BTreeSet::new(),
         clients,
         missed: Some(0),
+        delivered: Traffic::default(),
     };
     model.attach();
     for op in ops {
@@ -162,6 +166,7 @@ pub(crate) fn check(settings: Settings, ops: &[Op], now: Instant) {
     }
     (0..model.clients.len()).for_each(|index| model.drain(index));
     let counters = model.hub.take_counters();
+    assert_eq!(counters.deliveries, model.delivered);
     if let Some(missed) = model.missed {
         assert_eq!(counters.conflated + counters.dropped, missed, "what was missed is counted");
     }
@@ -392,6 +397,7 @@ impl Model {
             }
             if start < bytes {
                 taken += 1;
+                self.delivered.add(image.len(), 1);
                 cut = &image[(bytes - start).min(image.len())..];
             }
             start = end;
