@@ -207,7 +207,6 @@ impl World {
     /// A moment passes.
     fn pass(&mut self) {
         self.elapsed += STEP;
-        let now = self.now();
         for index in 0..self.shards.len() {
             while let Some(word) = self.shards[index].hear(self.elapsed) {
                 self.hear(index, word);
@@ -215,17 +214,12 @@ impl World {
             for client in &mut self.shards[index].clients {
                 client.read(self.elapsed, &mut self.rng);
             }
-            for (client, why) in self.shards[index].fan_out(now) {
-                self.note(&format!("client {} is sent away: {why:?}", client.name));
-                self.judge_eviction(&client, why);
-                self.has_left(index);
-            }
+            self.fan_out(index);
             self.judge_memory(index);
         }
     }
 
     fn hear(&mut self, index: usize, word: Word) {
-        let now = self.now();
         match word {
             Word::Attach(shard) => {
                 self.attached[shard] = true;
@@ -237,15 +231,20 @@ impl World {
             Word::State(state) => {
                 self.note(&format!("shard {index} has the state before {:?}", state.next));
                 self.shards[index].handle_state(state);
+                self.fan_out(index);
             }
             Word::Publish(batch) => {
                 self.shards[index].handle_batch(&batch);
-                for (client, why) in self.shards[index].fan_out(now) {
-                    self.note(&format!("client {} is sent away: {why:?}", client.name));
-                    self.judge_eviction(&client, why);
-                    self.has_left(index);
-                }
+                self.fan_out(index);
             }
+        }
+    }
+
+    fn fan_out(&mut self, index: usize) {
+        for (client, why) in self.shards[index].fan_out(self.start + self.elapsed) {
+            self.note(&format!("client {} is sent away: {why:?}", client.name));
+            self.judge_eviction(&client, why);
+            self.has_left(index);
         }
     }
 
