@@ -34,6 +34,10 @@ mod scanner;
 mod strategies;
 #[path = "properties/stream.rs"]
 mod stream;
+#[path = "properties/subscriber.rs"]
+mod subscriber;
+#[path = "properties/subscriptions.rs"]
+mod subscriptions;
 #[path = "properties/tunnel.rs"]
 mod tunnel;
 
@@ -43,12 +47,14 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use selat::balance::{BackendState, Policy, PoolView};
+use selat::feed::{ClientMessages, Conflict};
 use selat::protocol::Role;
 use selat::protocol::frame::Rsv;
 use selat::session::{Ending, Farewell, Peer, Script};
 
 use strategies::{
     mutated_stream, noise, ops, proxy_header_bytes, request_bytes, response_bytes, rules, settings, sizes,
+    subscription_op,
 };
 use tunnel::Op;
 
@@ -105,6 +111,26 @@ proptest! {
     ) {
         let script = if is_echo { Script::Echo } else { Script::Listen };
         responder::check_close(script, &bytes.0, at.index(bytes.0.len() + 1));
+    }
+
+    #[test]
+    fn a_client_of_a_feed_is_heard_alike_in_any_pieces(
+        bytes in mutated_stream(Role::Client),
+        client_messages in prop::sample::select(
+            vec![ClientMessages::Discard, ClientMessages::Reject, ClientMessages::Forward],
+        ),
+        is_proven: bool,
+        sizes in sizes(),
+    ) {
+        subscriber::check(client_messages, is_proven, &bytes.0, &sizes);
+    }
+
+    #[test]
+    fn a_source_sends_what_clients_want_together(
+        conflict in prop::sample::select(vec![Conflict::Adds, Conflict::Replaces]),
+        ops in vec((0..4_usize, subscription_op()), 0..40),
+    ) {
+        subscriptions::check(conflict, &ops);
     }
 
     #[test]
