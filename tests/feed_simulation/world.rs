@@ -89,11 +89,25 @@ impl World {
             assert!(self.elapsed < end + Duration::from_secs(20), "nobody comes to an end");
             self.pass();
             if self.elapsed >= end {
-                let clients = self.shards.iter_mut().flat_map(|shard| &mut shard.clients);
-                clients.for_each(|client| client.reader = Reader::Quick);
+                self.unstick();
             }
         }
         self.judge();
+    }
+
+    /// From now on everybody reads. Whoever has not for long is gone, or there was nothing to read.
+    fn unstick(&mut self) {
+        for Shard { hub, clients, .. } in &mut self.shards {
+            for client in clients {
+                let has_read = !matches!(client.reader, Reader::Stuck { until } if until >= self.elapsed);
+                assert!(
+                    has_read || hub.evict_at(client.id).is_none(),
+                    "client {} is still here",
+                    client.name
+                );
+                client.reader = Reader::Quick;
+            }
+        }
     }
 
     fn note(&mut self, what: &str) {
