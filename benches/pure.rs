@@ -1,4 +1,4 @@
-//! The pure rooms on the hot path: scanner, request head, route, pick.
+//! The pure rooms on the hot path: scanner, request head, route, pick, hub.
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark has a clock")]
 
@@ -7,10 +7,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use selat::balance::{
     BackendId, BackendState, BackendView, Epoch, HashBy, Policy, PoolView, Selector, ShardId, Snapshot,
     Weight,
+};
+use selat::feed::{
+    Batch, Hub, Key, Kind, Message, Offer, Pointer, Settings, Slow, SlowPolicy, State, SubscriberId, Wish,
 };
 use selat::protocol::Role;
 use selat::protocol::frame::{Header, MaskKey, Opcode, Rsv, Rules, Scanner};
@@ -159,5 +162,82 @@ fn routing(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, scanner, request, routing, pick);
+/// A feed with subscribers.
+struct Crowd {
+    hub: Hub,
+    ids: Vec<SubscriberId>,
+    now: Instant,
+}
+
+impl Crowd {
+    const SUBSCRIBERS: usize = 1_000;
+
+    /// All of them with this wish.
+    fn new(policy: SlowPolicy, wish: &Wish) -> Self {
+        let settings = Settings {
+            key: Pointer::new("/symbol").ok(),
+            slow: Slow { policy, buffer_bytes_max: 256 * 1024, ..Slow::default() },
+            ..Settings::default()
+        };
+        let mut hub = Hub::new(&settings);
+        hub.handle_state(State::default());
+        let ids = (0..Self::SUBSCRIBERS).map(|_| hub.subscribe(wish.clone())).collect();
+        Self { hub, ids, now: Instant::now() }
+    }
+
+    /// So many messages of 128 bytes with one of 100 keys.
+    fn publish(&mut self, messages: usize) {
+        let message = |at: usize| {
+            let key = Key::from(&*format!("key{}", at % 100));
+            Arc::new(Message::new(Kind::Text, &[b'x'; 128], Some(key), self.now))
+        };
+        let batch = Batch { first: self.hub.next(), messages: (0..messages).map(message).collect() };
+        self.hub.handle_batch(&batch);
+    }
+
+    /// Everybody takes everything; returns the bytes.
+    fn drain(&mut self) -> usize {
+        let mut bytes = 0;
+        for id in &self.ids {
+            while let Offer::Bytes(offered) = self.hub.offer(*id) {
+                let len = black_box(offered).len();
+                self.hub.handle_taken(*id, len, self.now);
+                bytes += len;
+            }
+        }
+        bytes
+    }
+}
+
+/// What a message costs for each of 1,000 subscribers, without the kernel.
+fn hub(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("hub/1000");
+    group.throughput(Throughput::Elements(u64::try_from(Crowd::SUBSCRIBERS).unwrap_or(u64::MAX)));
+    let everything = Wish::default();
+    let keys = Wish { keys: Some(vec!["key0".into(), "key1".into(), "key2".into()]), ..Wish::default() };
+    for (name, wish, messages) in [
+        ("one message", &everything, 1),
+        ("burst of 100", &everything, 100),
+        ("three keys, burst of 100", &keys, 100),
+    ] {
+        let mut crowd = Crowd::new(SlowPolicy::Disconnect, wish);
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                crowd.publish(messages);
+                crowd.drain()
+            });
+        });
+    }
+    group.bench_function("conflating 10,000 of 100 keys", |bencher| {
+        let fallen_behind = || {
+            let mut crowd = Crowd::new(SlowPolicy::Conflate, &everything);
+            (0..100).for_each(|_| crowd.publish(100));
+            crowd
+        };
+        bencher.iter_batched(fallen_behind, |mut crowd| crowd.drain(), BatchSize::PerIteration);
+    });
+    group.finish();
+}
+
+criterion_group!(benches, scanner, request, routing, pick, hub);
 criterion_main!(benches);

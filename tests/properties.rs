@@ -186,7 +186,7 @@ proptest! {
 
     #[test]
     fn a_hub_gives_every_client_what_a_plain_model_says(
-        settings in hub::settings(), ops in vec(hub::op(), 0..150),
+        settings in hub::settings(), ops in vec(hub::op(), 0..100),
     ) {
         #[expect(clippy::disallowed_methods, reason = "time begins somewhere")]
         hub::check(settings, &ops, std::time::Instant::now());

@@ -68,6 +68,12 @@ impl Seq {
         Self(self.0.saturating_add(u64::try_from(messages).unwrap_or(u64::MAX)))
     }
 
+    /// The place `messages` before this one, but not before the first.
+    #[must_use]
+    pub fn back_by(self, messages: usize) -> Self {
+        Self(self.0.saturating_sub(u64::try_from(messages).unwrap_or(u64::MAX)))
+    }
+
     /// How far it is from `earlier` to here; 0 if that is not earlier.
     #[must_use]
     pub fn since(self, earlier: Self) -> u64 {

@@ -12,6 +12,7 @@ use selat::feed::{
     Batch, Hub, Key, Kind, Message, Offer, Pointer, Seq, Settings, Slow, SlowPolicy, State, SubscriberId,
     Wish,
 };
+use selat::telemetry::Traffic;
 
 /// What messages are about.
 const KEYS: [&str; 5] = ["a", "b", "c", "d", "e"];
@@ -82,11 +83,19 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
+fn place(index: usize) -> Seq {
+    Seq::default().plus(index)
+}
+
+fn index(place: Seq) -> usize {
+    usize::try_from(place.0).unwrap()
+}
+
 /// What a client is owed of what is older than its place.
 #[derive(Debug, Clone, PartialEq)]
 enum Owed {
     Nothing,
-    All { from: u64 },
+    All { from: usize },
     Keys(Vec<Key>),
 }
 
@@ -102,7 +111,7 @@ enum Pace {
 struct Client {
     id: SubscriberId,
     wish: Wish,
-    cursor: u64,
+    cursor: usize,
     owed: Owed,
     pace: Pace,
 }
@@ -125,15 +134,17 @@ struct Model {
     now: Instant,
     published: Vec<Arc<Message>>,
     is_attached: bool,
-    next: u64,
+    next: usize,
     /// Places of the log, and of the last message of every key.
-    log: Vec<u64>,
-    latest: BTreeMap<Key, u64>,
+    log: Vec<usize>,
+    latest: BTreeMap<Key, usize>,
     /// Places that this shard was told of.
-    told: BTreeSet<u64>,
+    told: BTreeSet<usize>,
     clients: Vec<Client>,
     /// Messages that clients did not get; `None` if that cannot be said, as one has chosen other keys meanwhile.
-    missed: Option<u64>,
+    missed: Option<usize>,
+    /// What clients took, in whole messages.
+    delivered: Traffic,
 }
 
 /// Whether a hub does as the model says, whatever happens.
@@ -154,6 +165,7 @@ pub(crate) fn check(settings: Settings, ops: &[Op], now: Instant) {
         told: BTreeSet::new(),
         clients,
         missed: Some(0),
+        delivered: Traffic::default(),
     };
     model.attach();
     for op in ops {
@@ -162,8 +174,9 @@ pub(crate) fn check(settings: Settings, ops: &[Op], now: Instant) {
     }
     (0..model.clients.len()).for_each(|index| model.drain(index));
     let counters = model.hub.take_counters();
+    assert_eq!(counters.deliveries, model.delivered);
     if let Some(missed) = model.missed {
-        assert_eq!(counters.conflated + counters.dropped, missed, "what was missed is counted");
+        assert_eq!(place(missed).0, counters.conflated + counters.dropped, "what was missed is counted");
     }
 }
 
@@ -221,7 +234,7 @@ impl Model {
 
     /// Publishes what there is from `first` on.
     fn tell(&mut self, first: usize, is_lost: bool) {
-        let batch = Batch { first: Seq(first as u64), messages: self.published[first..].to_vec() };
+        let batch = Batch { first: place(first), messages: self.published[first..].to_vec() };
         self.owner.handle_batch(&batch);
         if is_lost {
             return;
@@ -231,20 +244,20 @@ impl Model {
             return;
         }
         self.retire();
-        if first as u64 > self.next {
+        if first > self.next {
             let follow = self.clients.iter().filter(|client| client.follows() && client.wish.keys.is_none());
-            self.miss(follow.count() as u64 * (first as u64 - self.next));
+            self.miss(follow.count() * (first - self.next));
         }
-        for seq in self.next.max(first as u64)..self.published.len() as u64 {
+        for seq in self.next.max(first)..self.published.len() {
             self.log.push(seq);
             self.told.insert(seq);
             self.remember(seq);
         }
-        self.next = self.published.len() as u64;
+        self.next = self.published.len();
     }
 
-    fn bytes(&self, seqs: &[u64]) -> usize {
-        seqs.iter().map(|seq| self.published[*seq as usize].image.len()).sum()
+    fn bytes(&self, seqs: &[usize]) -> usize {
+        seqs.iter().map(|seq| self.published[*seq].image.len()).sum()
     }
 
     /// Messages leave the log while there are too many, and clients that wait for them fall behind.
@@ -287,8 +300,8 @@ impl Model {
         assert_eq!(named, too_slow);
     }
 
-    fn remember(&mut self, seq: u64) {
-        if let Some(key) = &self.published[seq as usize].key {
+    fn remember(&mut self, seq: usize) {
+        if let Some(key) = &self.published[seq].key {
             self.latest.insert(key.clone(), seq);
         }
         self.forget();
@@ -335,11 +348,11 @@ impl Model {
     }
 
     /// What a client gets if it takes everything: owed messages, and those from its place on.
-    fn expected(&self, client: &Client) -> (Vec<u64>, Vec<u64>) {
+    fn expected(&self, client: &Client) -> (Vec<usize>, Vec<usize>) {
         if !client.follows() {
             return (Vec::new(), Vec::new());
         }
-        let is_owed = |key: &Key, seq: u64| match &client.owed {
+        let is_owed = |key: &Key, seq: usize| match &client.owed {
             Owed::Nothing => false,
             Owed::All { from } => seq >= *from,
             Owed::Keys(keys) => keys.contains(key),
@@ -349,15 +362,15 @@ impl Model {
         let mut owed: Vec<_> = owed.map(|(_, seq)| seq).collect();
         owed.sort_unstable();
         let first = self.first();
-        let mut new: Vec<u64> = self.log.clone();
+        let mut new: Vec<usize> = self.log.clone();
         if client.pace == Pace::Catching {
             new.retain(|seq| {
-                let key = self.published[*seq as usize].key.as_ref();
+                let key = self.published[*seq].key.as_ref();
                 key.and_then(|key| self.latest.get(key)).is_none_or(|latest| latest <= seq)
             });
             new.extend(latest().map(|(_, seq)| seq).filter(|seq| *seq < first));
         }
-        new.retain(|seq| *seq >= client.cursor && client.wants(&self.published[*seq as usize]));
+        new.retain(|seq| *seq >= client.cursor && client.wants(&self.published[*seq]));
         new.sort_unstable();
         (owed, new)
     }
@@ -385,13 +398,14 @@ impl Model {
         let rest = self.hub.handle_taken(client.id, bytes, self.now).to_vec();
         let (mut start, mut taken, mut cut) = (0, 0, &[][..]);
         for seq in &expected {
-            let image = &self.published[*seq as usize].image;
+            let image = &self.published[*seq].image;
             let end = start + image.len();
             if start < offered.len() {
                 assert!(offered.get(start..end) == Some(image), "{seq} is not next, or not whole");
             }
             if start < bytes {
                 taken += 1;
+                self.delivered.add(image.len(), 1);
                 cut = &image[(bytes - start).min(image.len())..];
             }
             start = end;
@@ -419,8 +433,8 @@ impl Model {
         self.clients[index].pace = Pace::Live;
     }
 
-    fn got_owed(&mut self, index: usize, seq: u64) {
-        let key = self.published[seq as usize].key.clone();
+    fn got_owed(&mut self, index: usize, seq: usize) {
+        let key = self.published[seq].key.clone();
         match &mut self.clients[index].owed {
             Owed::All { from } => *from = seq + 1,
             Owed::Keys(keys) => keys.retain(|owed| Some(owed) != key.as_ref()),
@@ -429,21 +443,21 @@ impl Model {
     }
 
     /// A client got `seq`, or what there was, so that it stands at `upto`.
-    fn pass(&mut self, index: usize, got: Option<u64>, upto: u64) {
+    fn pass(&mut self, index: usize, got: Option<usize>, upto: usize) {
         if self.clients[index].pace == Pace::Catching {
-            let missed = self.wanted(&self.clients[index], upto) - u64::from(got.is_some());
+            let missed = self.wanted(&self.clients[index], upto) - usize::from(got.is_some());
             self.miss(missed);
         }
         self.clients[index].cursor = upto.max(self.clients[index].cursor);
     }
 
     /// Messages that a client would have got from its place on, up to `upto`.
-    fn wanted(&self, client: &Client, upto: u64) -> u64 {
-        let wanted = (client.cursor..upto).filter(|seq| client.wants(&self.published[*seq as usize]));
-        wanted.filter(|seq| self.told.contains(seq)).count() as u64
+    fn wanted(&self, client: &Client, upto: usize) -> usize {
+        let wanted = (client.cursor..upto).filter(|seq| client.wants(&self.published[*seq]));
+        wanted.filter(|seq| self.told.contains(seq)).count()
     }
 
-    fn miss(&mut self, messages: u64) {
+    fn miss(&mut self, messages: usize) {
         self.missed = self.missed.map(|missed| missed + messages);
     }
 
@@ -465,7 +479,7 @@ impl Model {
         !client.follows() || client.pace == Pace::Live && client.cursor == self.next
     }
 
-    fn first(&self) -> u64 {
+    fn first(&self) -> usize {
         self.log.first().copied().unwrap_or(self.next)
     }
 
@@ -484,11 +498,11 @@ impl Model {
     fn attach(&mut self) {
         self.detach();
         let state = self.owner.state();
-        self.next = self.published.len() as u64;
-        assert_eq!(state.next, Seq(self.next));
-        self.log = (self.next - state.recent.len() as u64..self.next).collect();
+        self.next = self.published.len();
+        assert_eq!(state.next, place(self.next));
+        self.log = (self.next - state.recent.len()..self.next).collect();
         self.told.extend(&self.log);
-        state.latest.iter().for_each(|(seq, _)| self.remember(seq.0));
+        state.latest.iter().for_each(|(seq, _)| self.remember(index(*seq)));
         self.hub.handle_state(state);
         self.is_attached = true;
         let mut clients = std::mem::take(&mut self.clients);
@@ -509,21 +523,21 @@ impl Model {
     /// Whether the hub holds what the model does, and no more than it may.
     fn check(&self) {
         let (held, state) = (self.hub.held(), self.hub.state());
-        assert_eq!((held.messages, held.bytes), (self.log.len(), self.bytes(&self.log) as u64));
+        assert_eq!((held.messages, held.bytes), (self.log.len(), place(self.bytes(&self.log)).0));
         let mut latest: Vec<_> = self.latest.values().copied().collect();
         latest.sort_unstable();
-        assert_eq!(state.latest.iter().map(|(seq, _)| seq.0).collect::<Vec<_>>(), latest);
+        assert_eq!(state.latest.iter().map(|(seq, _)| index(*seq)).collect::<Vec<_>>(), latest);
         assert!(held.keys == latest.len() && held.keys <= self.settings.keys_max);
         let published =
-            state.latest.iter().all(|(seq, message)| Arc::ptr_eq(message, &self.published[seq.0 as usize]));
-        assert!(published && state.next == Seq(self.next) && self.hub.subscribers() == self.clients.len());
+            state.latest.iter().all(|(seq, message)| Arc::ptr_eq(message, &self.published[index(*seq)]));
+        assert!(published && state.next == place(self.next) && self.hub.subscribers() == self.clients.len());
         let recent = self.log.iter().rev().zip((0..self.next).rev()).take(self.settings.history);
         let recent: Vec<_> = recent.take_while(|(seq, place)| *seq == place).collect();
         assert_eq!(state.recent.len(), recent.len());
         let mut pairs = recent.iter().zip(state.recent.iter().rev());
-        assert!(pairs.all(|((seq, _), message)| Arc::ptr_eq(message, &self.published[**seq as usize])));
+        assert!(pairs.all(|((seq, _), message)| Arc::ptr_eq(message, &self.published[**seq])));
         let lag = |client: &Client| self.next - client.cursor;
         let slowest = self.clients.iter().filter(|client| client.follows()).map(lag).max();
-        assert_eq!(self.hub.lags().slowest, slowest.unwrap_or(0));
+        assert_eq!(self.hub.lags().slowest, place(slowest.unwrap_or(0)).0);
     }
 }

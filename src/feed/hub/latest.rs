@@ -27,7 +27,7 @@ impl Latest {
         self.forget_surplus();
     }
 
-    /// A message, newer than all others; one without a key changes nothing.
+    /// A message, newer than what there is of its key; one without a key changes nothing.
     pub(super) fn insert(&mut self, seq: Seq, message: &Arc<Message>) {
         let Some(key) = message.key.as_ref().filter(|_| self.keys_max > 0) else { return };
         let earlier = match self.places.get_mut(key) {

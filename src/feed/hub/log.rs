@@ -37,8 +37,7 @@ impl Entry {
 impl Log {
     /// With `recent` messages, the last of which stands right before `next`.
     pub(super) fn new(next: Seq, recent: &[Arc<Message>]) -> Self {
-        let first = next.0.saturating_sub(u64::try_from(recent.len()).unwrap_or(u64::MAX));
-        let mut log = Self { next: Seq(first), ..Self::default() };
+        let mut log = Self { next: next.back_by(recent.len()), ..Self::default() };
         recent.iter().for_each(|message| log.push(Arc::clone(message)));
         log
     }

@@ -17,6 +17,7 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use joined::{Joined, Span};
@@ -26,7 +27,7 @@ use subscriber::{Pace, Subscriber, Table};
 pub use subscriber::{SubscriberId, Wish};
 use walk::Walk;
 
-use super::{Batch, Key, Seq, Settings};
+use super::{Batch, Key, Message, Seq, Settings};
 use crate::telemetry::Traffic;
 
 /// The subscribers of a feed on one shard, and what they can still get.
@@ -137,22 +138,29 @@ impl Hub {
     /// them, they count as dropped for every subscriber without keys, and it goes on; a shard that wants them attaches
     /// anew.
     pub fn handle_batch(&mut self, batch: &Batch) {
-        let known = usize::try_from(self.log.next().since(batch.first)).unwrap_or(usize::MAX);
-        if !self.is_attached || known >= batch.messages.len() {
+        if self.is_attached {
+            self.append(batch.first, &batch.messages);
+        }
+    }
+
+    /// Messages for the log, as far as they are not known.
+    fn append(&mut self, first: Seq, messages: &[Arc<Message>]) {
+        if first.plus(messages.len()) <= self.log.next() {
             return;
         }
         self.withdraw();
         self.retire();
-        let missing = batch.first.since(self.log.next());
+        let missing = first.since(self.log.next());
         if missing > 0 {
             let misses = |subscriber: &&Subscriber| subscriber.is_following() && subscriber.wants_all();
             let lost = missing.saturating_mul(count(self.subscribers.iter().filter(misses).count()));
             self.counters.dropped = self.counters.dropped.saturating_add(lost);
-            self.log.skip_to(batch.first);
+            self.log.skip_to(first);
         }
-        for message in batch.messages.iter().skip(known) {
+        let known = usize::try_from(self.log.next().since(first)).unwrap_or(usize::MAX);
+        for message in messages.iter().skip(known) {
             self.latest.insert(self.log.next(), message);
-            self.log.push(message.clone());
+            self.log.push(Arc::clone(message));
         }
     }
 

@@ -10,7 +10,13 @@ use crate::feed::{Seq, SlowPolicy, State};
 impl Hub {
     /// How the feed stands: follows it from here. Subscribers that wait begin now, with what they wish for; those that
     /// had begun before, without the history.
+    ///
+    /// While it follows, a newer state is what was said meanwhile: the subscribers go on, and what it does not have
+    /// counts as dropped. An older one is that of another life of the source, and begins anew.
     pub fn handle_state(&mut self, state: State) {
+        if self.is_attached && state.next >= self.log.next() {
+            return self.go_on(&state);
+        }
         self.handle_detached();
         self.log = Log::new(state.next, &state.recent);
         state.latest.iter().for_each(|(seq, message)| self.latest.insert(*seq, message));
@@ -18,6 +24,16 @@ impl Hub {
         for (_, subscriber) in self.subscribers.iter_mut() {
             subscriber.start(&self.log);
             self.slowest = self.slowest.min(subscriber.cursor);
+        }
+    }
+
+    fn go_on(&mut self, state: &State) {
+        let before = state.next.back_by(state.recent.len());
+        self.append(before, &state.recent);
+        for (seq, message) in &state.latest {
+            if message.key.as_ref().and_then(|key| self.latest.place(key)).is_none_or(|place| place < *seq) {
+                self.latest.insert(*seq, message);
+            }
         }
     }
 

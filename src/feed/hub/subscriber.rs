@@ -53,7 +53,7 @@ pub(super) enum Owed {
         /// What stands before it, it has got.
         from: Seq,
     },
-    /// These keys of it.
+    /// These keys of it, sorted.
     Keys(Vec<Key>),
 }
 
@@ -125,8 +125,8 @@ impl Subscriber {
     pub(super) fn set_keys(&mut self, keys: Vec<Key>, latest: &Latest) {
         let keys = sorted(keys);
         let is_owed = |key: &&Key| match (&self.owed, &self.keys) {
-            (Owed::Keys(owed), Some(known)) => owed.contains(key) || known.binary_search(key).is_err(),
-            (Owed::Nothing, Some(known)) => known.binary_search(key).is_err(),
+            (Owed::Keys(owed), Some(known)) => is_among(owed, key) || !is_among(known, key),
+            (Owed::Nothing, Some(known)) => !is_among(known, key),
             (Owed::All { from }, _) => latest.place(key).is_some_and(|place| place >= *from),
             (Owed::Nothing | Owed::Keys(_), None) => false,
         };
@@ -184,10 +184,14 @@ impl Subscriber {
     pub(super) fn wants(&self, message: &Message) -> bool {
         match (&self.keys, &message.key) {
             (None, _) => true,
-            (Some(keys), Some(key)) => keys.binary_search(key).is_ok(),
+            (Some(keys), Some(key)) => is_among(keys, key),
             (Some(_), None) => false,
         }
     }
+}
+
+fn is_among(sorted: &[Key], key: &Key) -> bool {
+    sorted.binary_search(key).is_ok()
 }
 
 fn sorted(mut keys: Vec<Key>) -> Box<[Key]> {

@@ -412,3 +412,22 @@ fn a_long_wait_is_offered_in_pieces_and_a_large_message_alone() {
         );
     }
 }
+
+#[test]
+fn a_newer_state_is_what_was_said_meanwhile() {
+    let mut owner = Bench::new(SlowPolicy::Disconnect, 1000);
+    owner.settings.history = 2;
+    owner.hub.adopt(&owner.settings);
+    let mut follower = Bench::new(SlowPolicy::Disconnect, 1000);
+    let id = follower.join(everything());
+    owner.publish(&["a=1"]);
+    follower.publish(&["a=1"]);
+    owner.publish(&["b=1", "c=1", "d=1"]);
+    follower.hub.handle_state(owner.hub.state());
+    assert_eq!(follower.drain(id), ["a=1", "c=1", "d=1"]);
+    assert_eq!(follower.hub.take_counters().dropped, 1);
+    let id = follower.join(with_snapshot());
+    assert_eq!(follower.drain(id), ["a=1", "b=1", "c=1", "d=1"], "the last message of every key is known");
+    follower.hub.handle_state(State::default());
+    assert_eq!(follower.hub.next(), Seq(0), "another life of the source");
+}

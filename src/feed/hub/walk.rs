@@ -189,7 +189,10 @@ impl Part {
         match (self.origin, &mut subscriber.owed) {
             (Origin::Owed, Owed::All { from }) => *from = self.seq.plus(1),
             (Origin::Owed, Owed::Keys(keys)) => {
-                keys.retain(|key| Some(key) != self.message.key.as_ref());
+                let key = self.message.key.as_ref();
+                if let Some(index) = key.and_then(|key| keys.binary_search(key).ok()) {
+                    keys.remove(index);
+                }
             }
             (Origin::Owed, Owed::Nothing) => {}
             (Origin::Latest | Origin::Log, owed) => {
