@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::net::{Dialer, Security, Sessions, Suite, Target, Trust};
 use crate::report::Output;
+use crate::wire::TICK_BYTES_MIN;
 
 /// Measures WebSocket servers and proxies: throughput, latency, CPU per message, memory per connection.
 ///
@@ -37,6 +38,12 @@ pub(crate) enum Command {
     Echo(EchoArgs),
     /// Connect, upgrade, echo one message, close; over and over.
     Storm(StormArgs),
+    /// Follow a feed whose source is `serve ticker`, and say nothing.
+    ///
+    /// Every byte of every tick is checked, and that each connection has all of them once and in order, from its first
+    /// on. Latency counts from the source's sending, on the clock that all processes of a machine share, so that
+    /// source, feed and followers must run on one.
+    Feed(FeedArgs),
     /// Hold connections that say nothing after one echo, to see what they cost.
     Idle(IdleArgs),
 }
@@ -46,6 +53,16 @@ pub(crate) enum Command {
 pub(crate) enum ServeCommand {
     /// A WebSocket echo server on one thread.
     Echo(ServeEchoArgs),
+    /// The source of a feed: sends ticks to everybody who connects, one after the other at a steady rate.
+    ///
+    /// Whoever does not keep up is dropped. At SIGTERM or SIGINT prints `connections N`, how many there have been,
+    /// and `ticks N`, how many were made.
+    Ticker(ServeTickerArgs),
+    /// Sends every message of a source to all clients: what fanning out costs at the very least.
+    ///
+    /// One thread, one prepared buffer for each message, one system call for each client; whoever does not keep up
+    /// is dropped.
+    Broadcast(ServeBroadcastArgs),
     /// A relay of bytes that knows no protocol: what a proxy costs at the very least.
     Relay(ServeRelayArgs),
 }
@@ -68,6 +85,41 @@ pub(crate) struct ServeRelayArgs {
     /// Where every connection is relayed to.
     #[arg(long)]
     pub(crate) to: SocketAddr,
+    /// Connections that the kernel may hold for us before we accept them.
+    #[arg(long, default_value_t = 4096)]
+    pub(crate) backlog: i32,
+}
+
+/// `serve ticker`
+#[derive(Debug, Args)]
+pub(crate) struct ServeTickerArgs {
+    /// Where to listen; port 0 takes a free one. Prints `listening ADDRESS` when ready.
+    pub(crate) listen: SocketAddr,
+    /// Ticks a second, as long as anybody is connected.
+    #[arg(long, default_value = "100/s", value_parser = rate)]
+    pub(crate) rate: f64,
+    /// Payload bytes of a tick.
+    #[arg(long, default_value_t = 128, value_parser = tick_bytes)]
+    pub(crate) size: usize,
+    /// Send this many back to back, and as many times less often.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) burst: u32,
+    /// Symbols that the ticks take in turn: K0, K1, …
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) keys: u32,
+    /// Connections that the kernel may hold for us before we accept them.
+    #[arg(long, default_value_t = 4096)]
+    pub(crate) backlog: i32,
+}
+
+/// `serve broadcast`
+#[derive(Debug, Args)]
+pub(crate) struct ServeBroadcastArgs {
+    /// Where to listen; port 0 takes a free one. Prints `listening ADDRESS` when ready.
+    pub(crate) listen: SocketAddr,
+    /// The source, ws://…, which must not ask for anything.
+    #[arg(long)]
+    pub(crate) from: Target,
     /// Connections that the kernel may hold for us before we accept them.
     #[arg(long, default_value_t = 4096)]
     pub(crate) backlog: i32,
@@ -190,6 +242,47 @@ pub(crate) struct IdleArgs {
     pub(crate) connect_rate: Option<f64>,
 }
 
+/// `feed`
+#[derive(Debug, Args)]
+pub(crate) struct FeedArgs {
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+    /// Connections to open.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) clients: u32,
+    /// The share of them that never read. They are no part of what is measured, and may be dropped.
+    #[arg(long, default_value = "0%", value_parser = percentage)]
+    pub(crate) stuck: u32,
+    /// Ticks may be left out, as by a feed that conflates; else each is a fault.
+    #[arg(long)]
+    pub(crate) allow_loss: bool,
+    /// How long to measure.
+    #[arg(long = "for", default_value = "10s", value_parser = humantime::parse_duration)]
+    pub(crate) duration: Duration,
+    /// How long to run before measuring.
+    #[arg(long, default_value = "2s", value_parser = humantime::parse_duration)]
+    pub(crate) warmup: Duration,
+    /// New connections a second while opening, for instance 2000/s; else as fast as the server takes them.
+    #[arg(long, value_parser = rate)]
+    pub(crate) connect_rate: Option<f64>,
+}
+
+/// The size of a tick in bytes.
+fn tick_bytes(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(size) if size >= TICK_BYTES_MIN => Ok(size),
+        Ok(_) | Err(_) => Err(format!("not a size that a tick can have; from {TICK_BYTES_MIN} bytes on")),
+    }
+}
+
+/// A whole percentage that leaves somebody: `50%`.
+fn percentage(text: &str) -> Result<u32, String> {
+    match text.strip_suffix('%').map(str::parse) {
+        Some(Ok(share @ 0..100)) => Ok(share),
+        Some(Ok(_) | Err(_)) | None => Err("not a share; write for instance 50%, at most 99%".to_owned()),
+    }
+}
+
 /// A rate in events a second: `2000`, `2000/s`, `50k/s`.
 fn rate(text: &str) -> Result<f64, String> {
     let number = text.strip_suffix("/s").unwrap_or(text);
@@ -212,6 +305,16 @@ mod tests {
     #[test]
     fn describes_a_sound_command_line() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn reads_shares() {
+        for (text, value) in [("0%", 0), ("50%", 50), ("99%", 99)] {
+            assert_eq!(percentage(text), Ok(value));
+        }
+        for text in ["", "%", "50", "-1%", "100%", "0.5%"] {
+            assert!(percentage(text).is_err(), "{text:?}");
+        }
     }
 
     #[test]

@@ -3,8 +3,9 @@
 //! - [`wire`] (pure): what goes over a connection; prepares messages, checks answers, turns frames into echoes.
 //! - [`net`]: non-blocking sockets, TLS over them and edge-triggered epoll, through safe calls only.
 //! - [`client`]: one connection's life ([`client::Session`]) and many of them on one thread ([`client::Swarm`]).
-//! - [`scenario`]: what the commands `echo`, `storm` and `idle` do with a swarm.
-//! - [`serve`]: the other end: an echo server, and a relay as the control that knows nothing but bytes.
+//! - [`scenario`]: what the commands `echo`, `storm`, `feed` and `idle` do with a swarm.
+//! - [`serve`]: the other end: an echo server and the source of a feed; and as controls, which do as little as can be
+//!   done, a relay of bytes and a broadcaster of frames.
 //! - [`watch`]: what the servers cost, read from `/proc`; [`report`]: figures for people and machines.
 //!
 //! What it measures must be the server, so it does little itself: messages are masked once and stamped per use, a
@@ -49,8 +50,14 @@ fn run(cli: Cli) -> anyhow::Result<Verdict> {
     let (report, output) = match cli.command {
         Command::Serve { command: ServeCommand::Echo(args) } => match serve::echo(&args)? {},
         Command::Serve { command: ServeCommand::Relay(args) } => match serve::relay(&args)? {},
+        Command::Serve { command: ServeCommand::Broadcast(args) } => match serve::broadcast(&args)? {},
+        Command::Serve { command: ServeCommand::Ticker(args) } => {
+            serve::ticker(&args)?;
+            return Ok(Verdict::Clean);
+        }
         Command::Echo(args) => (scenario::echo(&args)?, args.common.output()),
         Command::Storm(args) => (scenario::storm(&args)?, args.common.output()),
+        Command::Feed(args) => (scenario::feed(&args)?, args.common.output()),
         Command::Idle(args) => (scenario::idle(&args)?, args.common.output()),
     };
     report.print(output);

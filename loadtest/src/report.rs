@@ -91,6 +91,21 @@ impl Report {
         );
     }
 
+    /// Adds how the memory of a process grew, from `before` to `after` in KiB of its proportional share, with
+    /// `connections`.
+    pub(crate) fn memory(&mut self, pid: u32, [before, after]: [u64; 2], connections: u64) {
+        let each = per(float(after) - float(before), connections);
+        let text = format!("{each:.2} KiB a connection ({before} KiB before, {after} KiB with all)");
+        self.row(format!("memory of {pid}"), text);
+        let row = json!({
+            "pid": pid, "pss_kib_before": before, "pss_kib_after": after, "pss_kib_per_connection": each,
+        });
+        match self.json.get_mut("memory") {
+            Some(Value::Array(rows)) => rows.push(row),
+            Some(_) | None => self.insert("memory", json!([row])),
+        }
+    }
+
     /// Adds how busy everything was, with what `of_process` says of each process.
     pub(crate) fn cost(
         &mut self,

@@ -24,7 +24,7 @@ def about(root, args, versions):
         "kernel": platform.release(),
         "tcp_congestion_control": congestion.read_text().strip() if congestion.exists() else "unknown",
         "commit": commit.stdout.strip() or "none",
-        "command": " ".join(["scripts/bench-peers", *sys.argv[1:]]),
+        "command": " ".join([f"scripts/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
         "proxy_cores": args.cores,
         "pairs": args.pairs,
         "seconds": args.seconds,
@@ -95,7 +95,7 @@ def rate_table(scenarios, names, results):
             continue
         row = [f"{scenario.letter}: {scenario.title}"]
         for name in names:
-            good = [measured for measured in results[scenario.letter][name] if not measured.error]
+            good = [measured for measured in results[scenario.letter].get(name, []) if not measured.error]
             if good:
                 rate, busy, client, backend = (median(getattr(measured, what) for measured in good)
                                                for what in ("rate", "proxy_cores", "client", "backend"))

@@ -89,15 +89,19 @@ class Measured:
             faults=raw["failed"] + sum(raw[kind] for kind in FAULTS),
             raw=raw,
         )
-        busy = sum(process["cores_busy"] for process in raw["processes"]) + raw["client_cores_busy"]
-        measured.foreign_cores = raw["machine_cores_busy"] - busy
-        # Memory does not depend on who else is busy.
-        if scenario.rate and raw["stolen"] > STOLEN_MAX:
-            measured.stolen = True
-            measured.disturbance = f"{raw['stolen']:.1%} of the time was stolen"
-        elif scenario.rate and measured.foreign_cores > FOREIGN_MAX:
-            measured.disturbance = f"other programs used {measured.foreign_cores:.0%} of a core"
+        measured.judge_disturbance(scenario)
         return measured
+
+    def judge_disturbance(self, scenario):
+        """Whether the machine was ours alone."""
+        busy = sum(process["cores_busy"] for process in self.raw["processes"]) + self.raw["client_cores_busy"]
+        self.foreign_cores = self.raw["machine_cores_busy"] - busy
+        # Memory does not depend on who else is busy.
+        if scenario.rate and self.raw["stolen"] > STOLEN_MAX:
+            self.stolen = True
+            self.disturbance = f"{self.raw['stolen']:.1%} of the time was stolen"
+        elif scenario.rate and self.foreign_cores > FOREIGN_MAX:
+            self.disturbance = f"other programs used {self.foreign_cores:.0%} of a core"
 
 
 def tls_error(scenario, raw):

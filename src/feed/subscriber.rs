@@ -5,6 +5,7 @@
 //! may subscribe, what is to be forwarded. The rest is judged as it passes, and a client that says nothing costs no more
 //! than this struct and its keepalive.
 
+mod hearing;
 mod talk;
 #[cfg(test)]
 mod tests;
@@ -13,22 +14,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use self::talk::{Draft, Purpose, Talk, TooManyTopics};
-use super::{Choice, ClientMessages, Key, Kind, Settings, Words};
+use self::hearing::{Awaited, Hearing, Refusal};
+use super::{Key, Kind, Settings};
 use crate::protocol::Role;
 use crate::protocol::frame::{
     CloseCode, End, Header, MaskKey, Opcode, Rsv, Rules, Scanner, Stops, Unit, Violation, close_frame, mask,
 };
-use crate::session::keepalive::{Keepalive, Link, Verdict};
-use crate::session::meter::{Charge, Meter};
-use crate::session::{self, Backlog, Cause, Disposition, Flow, Random, Side, Then, Why};
-
-/// Payload bytes of a first message; beyond: Close 1009. A key and a few words; it is kept for clients that have shown
-/// none yet.
-const FIRST_BYTES_MAX: u64 = 4 << 10;
-
-/// Payload bytes of a text that may subscribe; a longer one is none.
-const CHOICE_BYTES_MAX: u64 = 64 << 10;
+use crate::session::{
+    self, Backlog, Cause, Charge, Disposition, Flow, Keepalive, Link, Meter, Random, Side, Then, Verdict,
+    Why, after,
+};
 
 /// What one client's session is held to.
 #[derive(Debug, Clone, Copy)]
@@ -58,36 +53,22 @@ pub enum Utterance {
 #[derive(Debug)]
 pub struct Subscriber {
     scanner: Scanner,
-    payload: Payload,
+    hearing: Hearing,
     session: Rc<session::Settings>,
-    feed: Arc<Settings>,
     keepalive: Option<Box<Keepalive>>,
     meter: Option<Box<Meter>>,
-    talk: Option<Box<Talk>>,
     /// When something was last delivered to it, or it sent anything but answers to our pings.
     last_activity: Instant,
     expires_at: Option<Instant>,
     state: State,
 }
 
-/// The data frame in progress.
-#[derive(Debug, Clone, Copy)]
-struct Payload {
-    /// Bytes that are still to come.
-    left: u64,
-    key: MaskKey,
-    /// Bytes that have passed, modulo the length of the key.
-    phase: u8,
-    /// Whether its message ends with it.
-    is_last: bool,
-}
-
 /// How far a session is.
 #[derive(Debug)]
 enum State {
-    /// Its first message is to come, by then; `None` is further off than an instant can be.
+    /// Its first message is to come.
     Unproven {
-        until: Option<Instant>,
+        until: Instant,
     },
     /// Its first message has come, and is judged elsewhere.
     Presented,
@@ -109,24 +90,23 @@ impl Subscriber {
         let Terms { session, feed, first_message_within } = terms;
         let &session::Settings { message_bytes_max, frame_bytes_max, .. } = &**session;
         let rules = Rules { sender: Role::Client, rsv: Rsv::NONE, message_bytes_max, frame_bytes_max };
-        let unproven = |within| State::Unproven { until: now.checked_add(within) };
+        let unproven = |within| State::Unproven { until: after(now, within) };
         Self {
             scanner: Scanner::new(rules),
-            payload: Payload { left: 0, key: MaskKey([0; 4]), phase: 0, is_last: true },
+            hearing: Hearing::new(feed.clone(), message_bytes_max),
             keepalive: session.ping.client.map(|ping| Box::new(Keepalive::new(ping, now))),
             meter: session.rate.map(|limit| Box::new(Meter::new(limit, now))),
-            talk: None,
             last_activity: now,
-            expires_at: session.lifetime.and_then(|lifetime| now.checked_add(lifetime)),
+            expires_at: session.lifetime.map(|lifetime| after(now, lifetime)),
             state: first_message_within.map_or(State::Open, unproven),
             session: session.clone(),
-            feed: feed.clone(),
         }
     }
 
-    /// Judges bytes from the client; pongs and a Close that are due go to `out`. The flow says how many bytes were
-    /// taken. The rest is to be presented again in front of what comes next; with [`Then::Judge`] as soon as
-    /// [`Self::poll_said`] has nothing more to say.
+    /// Judges bytes from the client; pongs and a Close that are due go to `out`. The flow says what becomes of the bytes,
+    /// `forward` being those that count as traffic: all but answers to our pings, and what came behind our Close. With
+    /// [`Then::Judge`] the rest is to be presented again as soon as all that was said has been polled, and a first message
+    /// judged.
     pub fn handle_bytes(&mut self, bytes: &[u8], now: Instant, out: &mut Vec<u8>) -> Flow {
         if let Some(keepalive) = self.keepalive.as_mut().filter(|_| !bytes.is_empty()) {
             keepalive.handle_bytes(now);
@@ -136,7 +116,7 @@ impl Subscriber {
             let rest = bytes.get(taken..).unwrap_or_default();
             let scan = self.scanner.scan_until(rest, &self.stops());
             let legal = rest.get(..scan.forward).unwrap_or_default();
-            self.follow(legal, out);
+            self.hear(legal, out);
             taken += scan.forward;
             messages += scan.messages;
             match scan.end {
@@ -160,6 +140,7 @@ impl Subscriber {
             self.last_activity = now;
             self.charge(taken - of_pongs, messages, now, out);
         }
+        let forward = taken - of_pongs;
         taken += self.await_close(bytes.get(taken..).unwrap_or_default());
         let then = match &self.state {
             State::Over(over) if over.disposition != Disposition::Keep => Then::Drop,
@@ -167,7 +148,7 @@ impl Subscriber {
             State::Over(_) => Then::Keep,
             State::Open | State::Unproven { .. } | State::Presented => Then::Judge,
         };
-        Flow { forward: taken, judged: taken, messages, then }
+        Flow { forward, judged: taken, messages, then }
     }
 
     /// Some of the bytes that waited for the client to make room have left.
@@ -177,10 +158,10 @@ impl Subscriber {
         }
     }
 
-    /// A message went to the client, by then at the latest: a session that is listened to is not idle.
+    /// A message went to the client: a session that is listened to is not idle.
     #[inline]
-    pub fn handle_delivered(&mut self, at: Instant) {
-        self.last_activity = self.last_activity.max(at);
+    pub fn handle_delivered(&mut self, now: Instant) {
+        self.last_activity = now;
     }
 
     /// Time has come to at least [`Self::deadline`], or what waited for the client has left. What has arrived by then is
@@ -194,7 +175,7 @@ impl Subscriber {
             self.close(CloseCode::POLICY, "authentication timeout", Why::Unauthorized, out);
         } else if has_come(self.expires_at) {
             self.close(CloseCode::GOING_AWAY, "lifetime over", Why::Expired, out);
-        } else if has_come(self.idle_at()) {
+        } else if has_come(Some(self.idle_at())) {
             self.close(CloseCode::GOING_AWAY, "idle timeout", Why::Idle, out);
         }
         self.keep_alive(backlog, now, random, out);
@@ -209,32 +190,25 @@ impl Subscriber {
 
     /// What the client has said, in order. Nothing more is taken from it before all of that was polled.
     pub fn poll_said(&mut self) -> Option<Utterance> {
-        let talk = self.talk.as_mut()?;
         // What the first message asks for counts if its key does.
-        let is_held =
-            matches!(self.state, State::Presented) && !matches!(talk.said.front(), Some(Utterance::First(_)));
-        let said = if is_held { None } else { talk.poll() };
-        if talk.is_empty() {
-            self.talk = None;
-        }
-        said
+        let is_held = matches!(self.state, State::Presented) && !self.hearing.has_first();
+        if is_held { None } else { self.hearing.poll() }
     }
 
-    /// The client's first message has shown a key of ours.
+    /// The first message that was polled has shown a key of ours.
     pub fn admit(&mut self) {
-        if matches!(self.state, State::Unproven { .. } | State::Presented) {
+        if matches!(self.state, State::Presented) {
             self.state = State::Open;
         }
     }
 
-    /// As if a client that is let in had subscribed to these keys: those of its request. It may be too many.
+    /// As if a client that is let in had subscribed to these keys, those of its request, before it said anything. They
+    /// may be too many, together with what its first message asks for.
     pub fn choose(&mut self, keys: &[Key], out: &mut Vec<u8>) {
-        let feed = self.feed.clone();
-        let Some(rules) = feed.subscriptions.as_ref().filter(|_| self.may_send()) else { return };
-        // So that they are what the source would take them for.
-        let Words(text) = rules.subscribe.write(keys, &rules.separator);
-        if let Some(choice) = rules.read(&text) {
-            self.choice(choice, out);
+        if self.may_send()
+            && let Err(refusal) = self.hearing.choose(keys)
+        {
+            self.refuse(refusal, out);
         }
     }
 
@@ -296,13 +270,13 @@ impl Subscriber {
             return None;
         }
         let ping_at = self.keepalive.as_ref().map(|keepalive| keepalive.deadline());
-        let times = [self.first_by(), self.expires_at, self.idle_at(), self.resume_at(), ping_at];
+        let times = [self.first_by(), self.expires_at, Some(self.idle_at()), self.resume_at(), ping_at];
         times.into_iter().flatten().min()
     }
 
     /// What the client has subscribed to, as far as it was polled, in order; also when the session is over.
     pub fn topics(&self) -> impl Iterator<Item = &Key> {
-        self.talk.iter().flat_map(|talk| &talk.topics)
+        self.hearing.topics()
     }
 
     /// How often the client was slowed down for its rate.
@@ -319,9 +293,7 @@ impl Subscriber {
     /// Whether the next frame of the client's may be taken.
     fn is_listening(&self) -> bool {
         match self.state {
-            State::Unproven { .. } | State::Open => {
-                self.talk.as_ref().is_none_or(|talk| talk.said.is_empty())
-            }
+            State::Unproven { .. } | State::Open => !self.hearing.has_said(),
             State::Presented | State::Over(_) => false,
         }
     }
@@ -329,158 +301,30 @@ impl Subscriber {
     /// Where to stop scanning: behind each message, for it may be one of which something follows.
     fn stops(&self) -> Stops {
         let pongs_to = self.keepalive.as_ref().and_then(|keepalive| keepalive.pings());
-        let is_heard = matches!(self.state, State::Unproven { .. })
-            || self.feed.subscriptions.is_some()
-            || self.feed.client_messages != ClientMessages::Discard;
+        let is_heard = matches!(self.state, State::Unproven { .. }) || self.hearing.is_wanted();
         Stops { pongs_to, end_of: is_heard.then_some(Unit::Message) }
     }
 
-    /// Answers and keeps what the scanner found legal.
-    fn follow(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) {
-        while !bytes.is_empty() && !self.is_over() {
-            if self.payload.left == 0 {
-                // The scanner lets only whole, legal headers and control frames through.
-                let Ok(Some((header, len))) = Header::parse(bytes) else { return };
-                if header.opcode.is_control() {
-                    let frame_bytes = len + usize::try_from(header.payload_len).unwrap_or(usize::MAX);
-                    let Some((frame, rest)) = bytes.split_at_checked(frame_bytes) else { return };
-                    // §5.5.2: upon receipt of a Ping, an endpoint MUST send a Pong with the same payload.
-                    if header.opcode == Opcode::Ping {
-                        answer(frame, Opcode::Pong, out);
-                    }
-                    bytes = rest;
-                    continue;
-                }
-                bytes = bytes.get(len..).unwrap_or_default();
-                self.begin(&header, out);
-            }
-            let len = usize::try_from(self.payload.left).map_or(bytes.len(), |left| left.min(bytes.len()));
-            let (piece, rest) = bytes.split_at_checked(len).unwrap_or((bytes, &[]));
-            self.pass(piece);
-            bytes = rest;
-            if self.payload.left == 0 && self.payload.is_last && !self.is_over() {
-                self.complete(out);
-            }
-        }
-    }
-
-    /// A data frame begins.
-    fn begin(&mut self, header: &Header, out: &mut Vec<u8>) {
-        let &Header { fin: is_last, payload_len: left, .. } = header;
-        self.payload = Payload { left, key: header.mask.unwrap_or(MaskKey([0; 4])), phase: 0, is_last };
-        match header.opcode {
-            Opcode::Text => self.open(Kind::Text, out),
-            Opcode::Binary => self.open(Kind::Binary, out),
-            Opcode::Continuation | Opcode::Close | Opcode::Ping | Opcode::Pong => {}
-        }
-        let Some(draft) = self.talk.as_ref().and_then(|talk| talk.draft.as_ref()) else { return };
-        let max = self.bytes_max(draft.purpose);
-        if u64::try_from(draft.bytes.len()).unwrap_or(u64::MAX).saturating_add(left) <= max {
-            return;
-        }
-        match draft.purpose {
-            Purpose::First | Purpose::Forward => {
-                self.violated(Violation::MessageTooLong { max }, Disposition::Keep, out);
-            }
-            Purpose::Choice => {
-                self.take_draft();
-                self.refuse(out);
-            }
-        }
-    }
-
-    /// A message begins: is it of use?
-    fn open(&mut self, kind: Kind, out: &mut Vec<u8>) {
-        let may_subscribe = kind == Kind::Text && self.feed.subscriptions.is_some();
-        let purpose = match (&self.state, self.feed.client_messages) {
-            (State::Unproven { .. }, _) => Purpose::First,
-            (State::Open, ClientMessages::Forward) => Purpose::Forward,
-            (State::Open, ClientMessages::Discard | ClientMessages::Reject) if may_subscribe => {
-                Purpose::Choice
-            }
-            (State::Open, ClientMessages::Discard | ClientMessages::Reject) => return self.refuse(out),
-            (State::Presented | State::Over(_), _) => return,
-        };
-        let draft = Draft { kind, purpose, bytes: Vec::new() };
-        self.talk.get_or_insert_default().draft = Some(draft);
-    }
-
-    /// Payload bytes of a message that is kept.
-    fn bytes_max(&self, purpose: Purpose) -> u64 {
-        let max = match purpose {
-            Purpose::First => FIRST_BYTES_MAX,
-            Purpose::Choice => CHOICE_BYTES_MAX,
-            // Where the route has no limit, what goes to the source has that of what comes from it.
-            Purpose::Forward => self.feed.message_bytes_max,
-        };
-        max.min(self.session.message_bytes_max)
-    }
-
-    /// A piece of the payload of a data frame.
-    fn pass(&mut self, piece: &[u8]) {
-        let Payload { left, key, phase, .. } = &mut self.payload;
-        if let Some(draft) = self.talk.as_mut().and_then(|talk| talk.draft.as_mut()) {
-            draft.push(piece, *key, (*phase).into());
-        }
-        *left = left.saturating_sub(u64::try_from(piece.len()).unwrap_or(u64::MAX));
-        *phase = u8::try_from((usize::from(*phase) + piece.len()) % 4).unwrap_or_default();
-    }
-
-    /// A message has ended.
-    fn complete(&mut self, out: &mut Vec<u8>) {
-        let Some(draft) = self.take_draft() else { return };
-        let text = draft.text();
-        if draft.kind == Kind::Text && text.is_none() {
-            return self.violated(Violation::TextNotUtf8, Disposition::Keep, out);
-        }
-        let feed = self.feed.clone();
-        let is_short = u64::try_from(draft.bytes.len()).is_ok_and(|len| len <= CHOICE_BYTES_MAX);
-        let text = text.filter(|_| is_short);
-        let choice = feed.subscriptions.as_ref().zip(text).and_then(|(rules, text)| rules.read(text));
-        match (draft.purpose, choice) {
-            (Purpose::First, choice) => {
-                self.state = State::Presented;
-                self.say(Utterance::First(draft.bytes));
-                if let Some(choice) = choice {
-                    self.choice(choice, out);
-                }
-            }
-            (Purpose::Choice | Purpose::Forward, Some(choice)) => self.choice(choice, out),
-            (Purpose::Choice, None) => self.refuse(out),
-            (Purpose::Forward, None) => self.say(Utterance::Forward(draft.kind, draft.bytes.into())),
-        }
-    }
-
-    fn say(&mut self, said: Utterance) {
-        self.talk.get_or_insert_default().said.push_back(said);
-    }
-
-    fn choice(&mut self, choice: Choice, out: &mut Vec<u8>) {
-        let Some(rules) = &self.feed.subscriptions else { return };
-        match self.talk.get_or_insert_default().choice(choice, rules) {
+    /// Hears what the scanner found legal.
+    fn hear(&mut self, legal: &[u8], out: &mut Vec<u8>) {
+        let is_first = matches!(self.state, State::Unproven { .. });
+        let awaited = if is_first { Awaited::First } else { Awaited::Any };
+        match self.hearing.follow(legal, awaited, out) {
+            Ok(()) if is_first && self.hearing.has_said() => self.state = State::Presented,
             Ok(()) => {}
-            Err(TooManyTopics) => self.close(CloseCode::POLICY, "too many topics", Why::Policy, out),
+            Err(refusal) => self.refuse(refusal, out),
         }
     }
 
-    /// A message is of no use.
-    fn refuse(&mut self, out: &mut Vec<u8>) {
-        match self.feed.client_messages {
-            ClientMessages::Discard | ClientMessages::Forward => {}
-            ClientMessages::Reject => {
+    fn refuse(&mut self, refusal: Refusal, out: &mut Vec<u8>) {
+        match refusal {
+            // The stream can still be understood: the answer to our Close will be.
+            Refusal::Violation(violation) => self.violated(violation, Disposition::Keep, out),
+            Refusal::Unwanted => {
                 self.close(CloseCode::POLICY, "messages are not accepted", Why::Policy, out);
             }
+            Refusal::TooManyTopics => self.close(CloseCode::POLICY, "too many topics", Why::Policy, out),
         }
-    }
-
-    /// The draft, and no more of the talk than is needed.
-    fn take_draft(&mut self) -> Option<Draft> {
-        let talk = self.talk.as_mut()?;
-        let draft = talk.draft.take();
-        if talk.is_empty() {
-            self.talk = None;
-        }
-        draft
     }
 
     fn closed(&mut self, frame: &[u8], code: Option<CloseCode>, out: &mut Vec<u8>) {
@@ -507,10 +351,7 @@ impl Subscriber {
 
     fn end(&mut self, cause: Cause, disposition: Disposition) {
         self.state = State::Over(Box::new(Over { cause, disposition }));
-        if let Some(talk) = &mut self.talk {
-            talk.said.clear();
-            talk.draft = None;
-        }
+        self.hearing.end();
     }
 
     /// Looks for the answer to our Close; says how many bytes were taken.
@@ -556,14 +397,14 @@ impl Subscriber {
 
     fn first_by(&self) -> Option<Instant> {
         match self.state {
-            State::Unproven { until } => until,
+            State::Unproven { until } => Some(until),
             State::Presented | State::Open | State::Over(_) => None,
         }
     }
 
-    fn idle_at(&self) -> Option<Instant> {
+    fn idle_at(&self) -> Instant {
         let since = self.resume_at().map_or(self.last_activity, |at| at.max(self.last_activity));
-        since.checked_add(self.session.idle)
+        after(since, self.session.idle)
     }
 
     fn resume_at(&self) -> Option<Instant> {

@@ -6,8 +6,8 @@ use super::{Conflict, Key, Subscriptions, Words};
 
 /// Who wants which keys of one source, and which of them it has been asked for.
 ///
-/// The source is asked for at most so many keys. Those beyond wait until others are not wanted any more; as they wait
-/// they are as many as clients may want, and known here only by the shards that want them.
+/// The source is asked for a bounded number of keys. Those beyond wait until others are not wanted any more. What is
+/// remembered is as much as clients may want together, each of them at most its `topics_max`.
 #[derive(Debug)]
 pub struct Topics {
     subscriptions: Subscriptions,

@@ -1,11 +1,13 @@
 //! The client's side of measured connections.
 
 mod failure;
+mod following;
 mod session;
 mod swarm;
 mod tally;
 
 pub(crate) use failure::{Failure, Stage};
+pub(crate) use following::Following;
 pub(crate) use session::{Life, Session};
 pub(crate) use swarm::Swarm;
 pub(crate) use tally::Tally;
@@ -26,6 +28,27 @@ pub(crate) enum Then {
     Leave,
 }
 
+/// What sessions hear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hears {
+    /// The echo of what they say.
+    Answers,
+    /// The ticks of a feed.
+    Ticks {
+        /// Of a hundred sessions, how many never read.
+        stuck: u32,
+    },
+}
+
+/// Whether a session reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Habit {
+    /// Whatever comes.
+    Reads,
+    /// Nothing more, once it is open.
+    Stuck,
+}
+
 /// What every session of a swarm does.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Plan {
@@ -37,6 +60,26 @@ pub(crate) struct Plan {
     pub(crate) messages_max: u64,
     /// What follows them.
     pub(crate) then: Then,
+    /// What comes back.
+    pub(crate) hears: Hears,
+}
+
+impl Plan {
+    /// Sends nothing, and follows a feed until it is told to close; `stuck` of a hundred sessions never read.
+    pub(crate) fn follow(stuck: u32) -> Self {
+        Self { size: 0, in_flight: 0, messages_max: 0, then: Then::Hold, hears: Hears::Ticks { stuck } }
+    }
+
+    /// Whether the `serial`-th session reads. Those that do not are spread over all.
+    pub(crate) fn habit(&self, serial: u32) -> Habit {
+        let stuck = match self.hears {
+            Hears::Answers => 0,
+            Hears::Ticks { stuck } => stuck,
+        };
+        let stuck_before = |serial: u64| serial * u64::from(stuck) / 100;
+        let serial = u64::from(serial);
+        if stuck_before(serial + 1) > stuck_before(serial) { Habit::Stuck } else { Habit::Reads }
+    }
 }
 
 /// What all sessions of a thread share.
@@ -48,6 +91,8 @@ pub(crate) struct Kit {
     pub(crate) expected: Expected,
     pub(crate) key: MaskKey,
     pub(crate) tally: Tally,
+    /// What those that follow a feed see together.
+    pub(crate) following: Option<Following>,
     /// Scratch that TLS seals into.
     pub(crate) sealed: Vec<u8>,
 }
@@ -57,14 +102,36 @@ impl Kit {
     pub(crate) fn new(target: &Target, plan: Plan) -> anyhow::Result<Self> {
         let pattern = Pattern::new();
         let key = MaskKey(fastrand::u32(..).to_ne_bytes());
+        let expected = match plan.hears {
+            Hears::Answers => Expected::answers(Pattern::new(), plan.size),
+            Hears::Ticks { .. } => Expected::Ticks(Pattern::text()),
+        };
         Ok(Self {
             opening: Opening::new(&target.host, &target.path, fastrand::u128(..).to_ne_bytes()),
             burst: Burst::new(&pattern, plan.size, plan.in_flight, key),
-            expected: Expected::new(pattern, plan.size),
+            expected,
             key,
             tally: Tally::new()?,
+            following: None,
             sealed: Vec::new(),
             plan,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spreads_the_stuck_evenly() {
+        for stuck in [0, 1, 33, 50, 100] {
+            let plan = Plan::follow(stuck);
+            let count = |range: std::ops::Range<u32>| {
+                u32::try_from(range.filter(|&serial| plan.habit(serial) == Habit::Stuck).count()).unwrap()
+            };
+            assert_eq!(count(0..1000), stuck * 10);
+            assert!(count(0..20).abs_diff(stuck / 5) <= 1, "{stuck} of a hundred");
+        }
     }
 }

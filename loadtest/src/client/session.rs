@@ -5,10 +5,10 @@ use std::time::Instant;
 use selat::protocol::frame::{CloseCode, Header, MaskKey, Opcode, close_frame, mask};
 
 use super::tally::record;
-use super::{Failure, Kit, Stage, Tally, Then};
+use super::{Failure, Habit, Kit, Stage, Tally, Then};
 use crate::clock;
 use crate::net::{Arrived, End, Flow, Inward, Moved, Ready, Stream};
-use crate::wire::{Answered, ConnectionId, Event, Inbox, Ledger, Stamp, wide};
+use crate::wire::{Answered, ConnectionId, Event, Inbox, Ledger, Stamp, Tick, wide};
 
 /// Whether a session goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +35,9 @@ pub(crate) struct Session {
     head: Vec<u8>,
     inbox: Inbox,
     ledger: Ledger,
+    /// The ticks that have come, since the first.
+    followed: Option<Ledger>,
+    habit: Habit,
     /// Messages sent whole.
     sent: u64,
     /// Bytes sent of the message after those.
@@ -46,7 +49,7 @@ pub(crate) struct Session {
 
 impl Session {
     /// The session on a stream that is connecting.
-    pub(crate) fn new(stream: Stream, id: ConnectionId, started_at: Instant) -> Self {
+    pub(crate) fn new(stream: Stream, id: ConnectionId, started_at: Instant, habit: Habit) -> Self {
         Self {
             stream,
             stage: Stage::Connecting,
@@ -54,6 +57,8 @@ impl Session {
             head: Vec::new(),
             inbox: Inbox::default(),
             ledger: Ledger::new(id),
+            followed: None,
+            habit,
             sent: 0,
             sent_bytes: 0,
             control: Vec::new(),
@@ -76,6 +81,15 @@ impl Session {
         self.sent - self.ledger.settled() + u64::from(self.sent_bytes > 0)
     }
 
+    /// Ticks before `end` that it should have had by now and has not; one, if it has had none that is sound.
+    pub(crate) fn behind(&self, end: u64) -> u64 {
+        match &self.followed {
+            _ if self.habit == Habit::Stuck => 0,
+            Some(ledger) => end.saturating_sub(ledger.settled()),
+            None => 1,
+        }
+    }
+
     /// Whether it has done all that `plan` asks of it for now.
     pub(crate) fn rests(&self, kit: &Kit) -> bool {
         self.stage == Stage::Open
@@ -96,6 +110,10 @@ impl Session {
     ) -> Result<Life, Failure> {
         if self.stage == Stage::Connecting {
             return self.handle_connected(kit);
+        }
+        if self.habit == Habit::Stuck && self.stage == Stage::Open {
+            kit.tally.evicted += u64::from(ready.ended());
+            return Ok(if ready.ended() { Life::Over } else { Life::Going });
         }
         if !ready.to_read() {
             return self.flush(kit, clock::now());
@@ -121,6 +139,9 @@ impl Session {
     /// # Errors
     /// The connection is lost.
     pub(crate) fn close(&mut self, kit: &mut Kit) -> Result<Life, Failure> {
+        if self.habit == Habit::Stuck {
+            return Ok(Life::Over);
+        }
         if self.stage == Stage::Open {
             self.control.extend(close_frame(CloseCode::NORMAL, "", Some(kit.key)));
             self.stage = Stage::Closing;
@@ -229,9 +250,13 @@ impl Session {
     }
 
     fn handle_frames(&mut self, mut bytes: &[u8], kit: &mut Kit, now: Instant) -> Result<(), Failure> {
+        if self.habit == Habit::Stuck {
+            return Ok(());
+        }
         while let Some(event) = self.inbox.next(&mut bytes, &kit.expected)? {
             match event {
                 Event::Message { stamp, intact } => self.handle_message(stamp, intact, &mut kit.tally, now),
+                Event::Tick(tick) => self.handle_tick(tick, kit, now),
                 Event::Ping(payload) => self.control.extend(pong(payload, kit.key)),
                 Event::Close(code) => return self.handle_close(code, kit),
             }
@@ -257,6 +282,25 @@ impl Session {
         }
         if let Some(probe) = self.probe.take_if(|probe| self.ledger.settled() > probe.number) {
             record(&mut tally.round_trips, now.duration_since(probe.sent_at));
+        }
+    }
+
+    #[inline]
+    fn handle_tick(&mut self, tick: Option<Tick>, kit: &mut Kit, now: Instant) {
+        let (connection, faults) = (self.ledger.connection(), &mut kit.tally.faults);
+        kit.tally.answered += 1;
+        let Some(tick) = tick else {
+            faults.corrupted += 1;
+            if let Some(ledger) = &mut self.followed {
+                ledger.handle_unstamped(u64::MAX, faults);
+            }
+            return;
+        };
+        let first = || Ledger::beginning_at(tick.number, connection);
+        let ledger = self.followed.get_or_insert_with(first);
+        ledger.handle(Stamp { connection, number: tick.number }, u64::MAX, faults);
+        if let Some(following) = &mut kit.following {
+            following.handle(tick, now);
         }
     }
 

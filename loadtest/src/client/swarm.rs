@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
-use super::{Failure, Kit, Life, Plan, Session, Stage};
+use super::{Failure, Habit, Kit, Life, Plan, Session, Stage};
 use crate::clock;
-use crate::net::{Dialer, Events, Inward, Poll, Token};
+use crate::net::{Dialer, Events, Inward, Poll, Token, Window};
 use crate::wire::ConnectionId;
 
 /// When a session must have come to rest.
@@ -75,13 +75,23 @@ impl Swarm {
         self.slots.iter().flatten().map(Session::in_flight).sum()
     }
 
+    /// Ticks before `end` that sessions should have had by now and have not.
+    pub(crate) fn behind(&self, end: u64) -> u64 {
+        self.slots.iter().flatten().map(|session| session.behind(end)).sum()
+    }
+
     /// Begins one more session. A failure is counted, like that of any session.
     ///
     /// # Errors
     /// The kernel cannot watch one more socket.
     pub(crate) fn open(&mut self) -> anyhow::Result<()> {
         let (id, now) = (ConnectionId::new(self.serial), clock::now());
-        let dialled = self.dialer.dial(self.serial);
+        let habit = self.kit.plan.habit(self.serial);
+        let window = match habit {
+            Habit::Reads => Window::Usual,
+            Habit::Stuck => Window::Small,
+        };
+        let dialled = self.dialer.dial(self.serial, window);
         self.serial = self.serial.wrapping_add(1);
         let stream = match dialled {
             Ok(stream) => stream,
@@ -93,7 +103,7 @@ impl Swarm {
         let slot = self.vacant.pop().unwrap_or(self.slots.len());
         let token = Token::try_from(slot).context("more sessions than tokens")?;
         self.poll.add(&stream, token).context("cannot watch one more socket")?;
-        let session = Some(Session::new(stream, id, now));
+        let session = Some(Session::new(stream, id, now, habit));
         match self.slots.get_mut(slot) {
             Some(vacant) => *vacant = session,
             None => self.slots.push(session),

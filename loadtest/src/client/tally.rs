@@ -22,10 +22,12 @@ pub(crate) struct Tally {
     pub(crate) opened: u64,
     /// Sessions that ended with a closing handshake of our own.
     pub(crate) completed: u64,
-    /// Messages that came back.
+    /// Messages that came back, or ticks that came.
     pub(crate) answered: u64,
     /// What was wrong with them, or with those that did not.
     pub(crate) faults: Faults,
+    /// Sessions that never read and were ended for it.
+    pub(crate) evicted: u64,
     /// Sessions that ended otherwise, by reason.
     pub(crate) failures: BTreeMap<String, u64>,
     /// TLS handshakes in which the server proved who it is.
@@ -55,6 +57,7 @@ impl Tally {
             completed: 0,
             answered: 0,
             faults: Faults::default(),
+            evicted: 0,
             failures: BTreeMap::new(),
             handshakes_full: 0,
             handshakes_resumed: 0,

@@ -8,7 +8,7 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
 use super::tls::Tls;
-use super::{Broken, Security, Socket, Stream, Target, Transport};
+use super::{Broken, Security, Socket, Stream, Target, Transport, Window};
 
 /// Where connections go, and how.
 pub(crate) struct Dialer {
@@ -41,14 +41,16 @@ impl Dialer {
         &self.target
     }
 
-    /// Begins to connect; `serial` tells connections apart.
+    /// Begins to connect; `serial` tells connections apart, `window` says how much may wait to be read.
     ///
     /// # Errors
     /// What can be known at once: no descriptor, no local port, no route.
-    pub(crate) fn dial(&self, serial: u32) -> Result<Stream, Broken> {
-        let socket = match Socket::connect(self.target.address, None) {
+    pub(crate) fn dial(&self, serial: u32, window: Window) -> Result<Stream, Broken> {
+        let socket = match Socket::connect(self.target.address, None, window) {
             // The ports of the kernel's choice of address are used up; on loopback there are other addresses.
-            Err(Errno::ADDRNOTAVAIL) => Socket::connect(self.target.address, self.target.source(serial)),
+            Err(Errno::ADDRNOTAVAIL) => {
+                Socket::connect(self.target.address, self.target.source(serial), window)
+            }
             other => other,
         }?;
         Ok(match &self.tls {

@@ -12,7 +12,7 @@ mod trust;
 pub(crate) use dialer::Dialer;
 pub(crate) use outlet::{Flow, Outlet};
 pub(crate) use poll::{Events, Poll, Ready, Token};
-pub(crate) use socket::{Listener, Moved, SCRATCH_BYTES, Socket};
+pub(crate) use socket::{Listener, Moved, SCRATCH_BYTES, Socket, Window};
 pub(crate) use stream::{Arrived, Broken, End, Inward, Stream};
 pub(crate) use target::{Target, Transport};
 pub(crate) use tls::Handshake;

@@ -1,6 +1,7 @@
 //! Non-blocking TCP.
 
-use std::net::{IpAddr, SocketAddr};
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpStream};
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
@@ -24,6 +25,15 @@ pub(crate) enum Moved {
     Ended,
 }
 
+/// How many bytes may wait in the kernel to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Window {
+    /// As many as the kernel thinks good.
+    Usual,
+    /// As few as it allows.
+    Small,
+}
+
 /// A connection, perhaps still being made.
 #[derive(Debug)]
 pub(crate) struct Socket(OwnedFd);
@@ -33,9 +43,17 @@ impl Socket {
     ///
     /// # Errors
     /// What can be known at once: no descriptor, no local port, no route.
-    pub(crate) fn connect(address: SocketAddr, source: Option<IpAddr>) -> Result<Self, Errno> {
+    pub(crate) fn connect(
+        address: SocketAddr,
+        source: Option<IpAddr>,
+        window: Window,
+    ) -> Result<Self, Errno> {
         let fd = stream_socket(address)?;
         sockopt::set_tcp_nodelay(&fd, true)?;
+        if window == Window::Small {
+            // Before connecting, so that it is what the peer is told.
+            sockopt::set_socket_recv_buffer_size(&fd, 0)?;
+        }
         if let Some(source) = source {
             sockopt::set_socket_reuseaddr(&fd, true)?;
             bind(&fd, &SocketAddr::new(source, 0))?;
@@ -44,6 +62,15 @@ impl Socket {
             Ok(()) | Err(Errno::INPROGRESS) => Ok(Self(fd)),
             Err(errno) => Err(errno),
         }
+    }
+
+    /// Makes one of a connection that the standard library has made.
+    ///
+    /// # Errors
+    /// None for a TCP socket.
+    pub(crate) fn from_blocking(stream: TcpStream) -> io::Result<Self> {
+        stream.set_nonblocking(true)?;
+        Ok(Self(stream.into()))
     }
 
     /// Reads into `buf`.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::open_all;
 use crate::cli::EchoArgs;
-use crate::client::{Plan, Swarm, Then};
+use crate::client::{Hears, Plan, Swarm, Then};
 use crate::clock;
 use crate::limits;
 use crate::net::Sessions;
@@ -23,7 +23,13 @@ pub(crate) fn echo(args: &EchoArgs) -> anyhow::Result<Report> {
     let common = &args.common;
     limits::make_room(args.connections.into())?;
     let watch = Watch::new(&common.pids)?;
-    let plan = Plan { size: args.size, in_flight: args.in_flight.into(), messages_max: 0, then: Then::Hold };
+    let plan = Plan {
+        size: args.size,
+        in_flight: args.in_flight.into(),
+        messages_max: 0,
+        then: Then::Hold,
+        hears: Hears::Answers,
+    };
     let mut swarm = Swarm::new(common.dialer(Sessions::Full)?, plan, common.timeout)?;
     open_all(&mut swarm, args.connections, args.connect_rate)?;
 

@@ -7,7 +7,7 @@ use serde_json::{Map, json};
 
 use super::open_all;
 use crate::cli::IdleArgs;
-use crate::client::{Plan, Swarm, Then};
+use crate::client::{Hears, Plan, Swarm, Then};
 use crate::clock;
 use crate::limits;
 use crate::net::Sessions;
@@ -26,7 +26,8 @@ pub(crate) fn idle(args: &IdleArgs) -> anyhow::Result<Report> {
     let watch = Watch::new(&common.pids)?;
     let memory_before = watch.memory()?;
 
-    let plan = Plan { size: args.size, in_flight: 1, messages_max: 1, then: Then::Hold };
+    let plan =
+        Plan { size: args.size, in_flight: 1, messages_max: 1, then: Then::Hold, hears: Hears::Answers };
     let mut swarm = Swarm::new(common.dialer(Sessions::Full)?, plan, common.timeout)?;
     open_all(&mut swarm, args.connections, args.connect_rate)?;
     swarm.run(clock::now() + common.timeout, |swarm| swarm.in_flight() == 0)?;

@@ -1,10 +1,12 @@
 //! What the measuring commands do with a swarm.
 
 mod echo;
+mod feed;
 mod idle;
 mod storm;
 
 pub(crate) use echo::echo;
+pub(crate) use feed::feed;
 pub(crate) use idle::idle;
 pub(crate) use storm::storm;
 

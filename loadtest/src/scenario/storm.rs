@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::ensure;
 
 use crate::cli::StormArgs;
-use crate::client::{Plan, Swarm, Tally, Then};
+use crate::client::{Hears, Plan, Swarm, Tally, Then};
 use crate::clock;
 use crate::limits;
 use crate::net::{Sessions, Transport};
@@ -31,7 +31,7 @@ pub(crate) fn storm(args: &StormArgs) -> anyhow::Result<Report> {
         "--handshake-only is for TLS: the target must be wss://…"
     );
     let then = if args.handshake_only { Then::Leave } else { Then::Close };
-    let plan = Plan { size: args.size, in_flight: 1, messages_max: 1, then };
+    let plan = Plan { size: args.size, in_flight: 1, messages_max: 1, then, hears: Hears::Answers };
     let sessions = if args.resume { Sessions::Resumed } else { Sessions::Full };
     let mut storm = Storm {
         swarm: Swarm::new(common.dialer(sessions)?, plan, common.timeout)?,

@@ -1,10 +1,15 @@
 //! Servers to measure with: each on one thread, each cheaper than any proxy before it.
 
+mod audience;
+mod broadcast;
 mod echo;
 mod relay;
+mod ticker;
 
+pub(crate) use broadcast::broadcast;
 pub(crate) use echo::echo;
 pub(crate) use relay::relay;
+pub(crate) use ticker::ticker;
 
 use std::convert::Infallible;
 use std::io::{Write, stdout};

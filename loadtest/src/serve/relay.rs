@@ -6,7 +6,7 @@ use rustix::io::Errno;
 
 use super::{Connection, Life, READS_MAX, Side, serve};
 use crate::cli::ServeRelayArgs;
-use crate::net::{Flow, Moved, Outlet, Poll, Ready, Socket, Token};
+use crate::net::{Flow, Moved, Outlet, Poll, Ready, Socket, Token, Window};
 
 /// Runs `selat-load serve relay`.
 ///
@@ -14,7 +14,7 @@ use crate::net::{Flow, Moved, Outlet, Poll, Ready, Socket, Token};
 /// The address cannot be listened on.
 pub(crate) fn relay(args: &ServeRelayArgs) -> anyhow::Result<Infallible> {
     serve(args.listen, args.backlog, |client| {
-        let backend = Socket::connect(args.to, None)?;
+        let backend = Socket::connect(args.to, None, Window::Usual)?;
         Ok(Relay { client: End::new(client), backend: End::new(backend) })
     })
 }

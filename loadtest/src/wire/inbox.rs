@@ -1,12 +1,24 @@
-//! A client's reading of what a server sends: answers checked against what they must be, byte for byte.
+//! A client's reading of what a server sends: messages checked against what they must be, byte for byte.
 
 use selat::protocol::frame::{Header, Opcode, Rsv, Violation};
 
-use super::{Pattern, STAMP_BYTES, Stamp, wide};
+use super::{Pattern, STAMP_BYTES, Stamp, Tick, wide};
+
+/// Bytes of a tick that are kept until it has come whole; a longer one is not what a ticker made.
+const TICK_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// What every message must look like.
+#[derive(Debug)]
+pub(crate) enum Expected {
+    /// The echo of what was sent.
+    Answers(Answers),
+    /// Ticks, each filled up with this pattern.
+    Ticks(Pattern),
+}
 
 /// What every answer must look like.
 #[derive(Debug)]
-pub(crate) struct Expected {
+pub(crate) struct Answers {
     pattern: Pattern,
     size: usize,
     /// The header of an answer in one frame.
@@ -15,13 +27,31 @@ pub(crate) struct Expected {
 
 impl Expected {
     /// Answers of `size` payload bytes.
-    pub(crate) fn new(pattern: Pattern, size: usize) -> Self {
+    pub(crate) fn answers(pattern: Pattern, size: usize) -> Self {
         let mut header = Vec::new();
         Header::whole(Opcode::Binary, None, wide(size)).encode(&mut header);
-        Self { pattern, size, header }
+        Self::Answers(Answers { pattern, size, header })
     }
 
-    /// The answer at the front of `bytes`, if it is all there and in one frame, and the bytes after it.
+    /// The message at the front of `bytes`, if it is all there and in one frame, and the bytes after it.
+    #[inline]
+    fn whole<'b>(&self, bytes: &'b [u8]) -> Option<(Event, &'b [u8])> {
+        match self {
+            Self::Answers(answers) => answers.whole(bytes),
+            Self::Ticks(pattern) => {
+                let (header, len) = Header::parse(bytes).ok()??;
+                let payload_bytes = usize::try_from(header.payload_len).ok()?;
+                if header != Header::whole(Opcode::Text, None, header.payload_len) {
+                    return None;
+                }
+                let (payload, rest) = bytes.get(len..)?.split_at_checked(payload_bytes)?;
+                Some((Event::Tick(Tick::decode(payload, pattern)), rest))
+            }
+        }
+    }
+}
+
+impl Answers {
     #[inline]
     fn whole<'b>(&self, bytes: &'b [u8]) -> Option<(Event, &'b [u8])> {
         let (payload, rest) = bytes.strip_prefix(self.header.as_slice())?.split_at_checked(self.size)?;
@@ -39,13 +69,15 @@ impl Expected {
 /// Something a server said.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// A message has ended.
+    /// An answer has come.
     Message {
         /// Its stamp, where messages are long enough to have one.
         stamp: Option<Stamp>,
         /// Whether its length and its bytes behind the stamp were right.
         intact: bool,
     },
+    /// A tick has come, `None` if it is not as one was made.
+    Tick(Option<Tick>),
     /// A ping with this payload; it wants a pong.
     Ping(Vec<u8>),
     /// A Close with this code, if it had one.
@@ -63,29 +95,55 @@ struct Frame {
 /// The message whose frames are being read.
 #[derive(Debug)]
 struct Message {
+    opcode: Opcode,
     bytes: usize,
+    /// Of an answer, which is judged as it comes.
     stamp: [u8; STAMP_BYTES],
     intact: bool,
+    /// Of a tick, which is judged once it is whole.
+    payload: Vec<u8>,
 }
 
 impl Message {
+    fn begin(opcode: Opcode) -> Self {
+        Self { opcode, bytes: 0, stamp: [0; STAMP_BYTES], intact: true, payload: Vec::new() }
+    }
+
     /// Takes the next bytes of its payload.
     fn handle(&mut self, piece: &[u8], expected: &Expected) {
-        let stamped = if expected.size >= STAMP_BYTES { STAMP_BYTES } else { 0 };
+        match expected {
+            Expected::Answers(answers) => self.handle_answer(piece, answers),
+            Expected::Ticks(_) => {
+                let room = TICK_BYTES_MAX.saturating_sub(self.payload.len());
+                self.payload.extend_from_slice(piece.get(..room).unwrap_or(piece));
+            }
+        }
+        self.bytes += piece.len();
+    }
+
+    fn handle_answer(&mut self, piece: &[u8], answers: &Answers) {
+        let stamped = if answers.size >= STAMP_BYTES { STAMP_BYTES } else { 0 };
         let (head, tail) = piece.split_at(piece.len().min(stamped.saturating_sub(self.bytes)));
         if let Some(place) = self.stamp.get_mut(self.bytes..self.bytes + head.len()) {
             place.copy_from_slice(head);
         }
-        self.intact &= expected.pattern.matches(self.bytes + head.len(), tail);
-        self.bytes += piece.len();
+        self.intact &= answers.pattern.matches(self.bytes + head.len(), tail);
     }
 
     /// What it was, now that it has ended.
     fn event(self, expected: &Expected) -> Event {
-        let stamped = expected.size >= STAMP_BYTES && self.bytes >= STAMP_BYTES;
-        Event::Message {
-            stamp: stamped.then(|| Stamp::decode(self.stamp)),
-            intact: self.intact && self.bytes == expected.size,
+        match expected {
+            Expected::Answers(answers) => {
+                let stamped = answers.size >= STAMP_BYTES && self.bytes >= STAMP_BYTES;
+                Event::Message {
+                    stamp: stamped.then(|| Stamp::decode(self.stamp)),
+                    intact: self.intact && self.bytes == answers.size,
+                }
+            }
+            Expected::Ticks(pattern) => {
+                let tick = Tick::decode(&self.payload, pattern);
+                Event::Tick(tick.filter(|_| self.opcode == Opcode::Text))
+            }
         }
     }
 }
@@ -180,7 +238,7 @@ impl Inbox {
             (Opcode::Continuation, None) => return Err(Violation::ContinuationUnexpected),
             (Opcode::Text | Opcode::Binary, Some(_)) => return Err(Violation::MessageInterrupted),
             (Opcode::Text | Opcode::Binary, None) => {
-                self.message = Some(Message { bytes: 0, stamp: [0; STAMP_BYTES], intact: true });
+                self.message = Some(Message::begin(header.opcode));
             }
             (Opcode::Continuation | Opcode::Close | Opcode::Ping | Opcode::Pong, _) => {}
         }
@@ -249,7 +307,7 @@ mod tests {
 
     #[test]
     fn hears_the_same_however_the_bytes_are_cut() {
-        let expected = Expected::new(Pattern::new(), 200);
+        let expected = Expected::answers(Pattern::new(), 200);
         let (first, second) = (payload(0, 200), payload(1, 200));
         let bytes = [
             frame(Opcode::Binary, true, &first),
@@ -274,7 +332,7 @@ mod tests {
 
     #[test]
     fn sees_one_changed_byte_and_a_wrong_length() {
-        let expected = Expected::new(Pattern::new(), 200);
+        let expected = Expected::answers(Pattern::new(), 200);
         let mut changed = payload(0, 200);
         changed[100] ^= 1;
         for bytes in [changed, payload(0, 199), payload(0, 201)] {
@@ -286,7 +344,7 @@ mod tests {
 
     #[test]
     fn takes_messages_too_short_for_a_stamp() {
-        let expected = Expected::new(Pattern::new(), 3);
+        let expected = Expected::answers(Pattern::new(), 3);
         for (payload, intact) in [(Pattern::new().payload(3), true), (vec![0; 3], false), (Vec::new(), false)]
         {
             let bytes = frame(Opcode::Binary, true, &payload);
@@ -296,7 +354,7 @@ mod tests {
 
     #[test]
     fn refuses_what_a_server_must_not_send() {
-        let expected = Expected::new(Pattern::new(), 64);
+        let expected = Expected::answers(Pattern::new(), 64);
         let rows: [(&[u8], Violation); 4] = [
             (&[0x82, 0x80, 0, 0, 0, 0], Violation::Masked),
             (&[0xC2, 0x00], Violation::ReservedBits),
@@ -305,6 +363,38 @@ mod tests {
         ];
         for (bytes, violation) in rows {
             assert_eq!(events(bytes, 0, &expected), Err(violation));
+        }
+    }
+    #[test]
+    fn hears_ticks_however_the_bytes_are_cut() {
+        let (pattern, expected) = (Pattern::text(), Expected::Ticks(Pattern::text()));
+        let ticks = [0, 1].map(|number| Tick { key: 3, number, nanos: 5 });
+        let [first, second] = ticks.map(|tick| tick.frame(128, &pattern));
+        let payload = &second[Header::parse(&second).unwrap().unwrap().1..];
+        let bytes = [
+            first.clone(),
+            frame(Opcode::Text, false, &payload[..50]),
+            frame(Opcode::Ping, true, b"there?"),
+            frame(Opcode::Continuation, true, &payload[50..]),
+            first,
+        ]
+        .concat();
+        let [first, second] = ticks.map(|tick| Event::Tick(Some(tick)));
+        let heard = [first, Event::Ping(b"there?".to_vec()), second, Event::Tick(Some(ticks[0]))];
+        for cut in 0..bytes.len() {
+            assert_eq!(events(&bytes, cut, &expected).unwrap(), heard, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn knows_what_is_no_tick() {
+        let expected = Expected::Ticks(Pattern::text());
+        let tick = Tick { key: 3, number: 1, nanos: 5 }.frame(128, &Pattern::text());
+        let payload = &tick[Header::parse(&tick).unwrap().unwrap().1..];
+        for bytes in [frame(Opcode::Binary, true, payload), frame(Opcode::Text, true, b"Connected")] {
+            for cut in 0..bytes.len() {
+                assert_eq!(events(&bytes, cut, &expected).unwrap(), [Event::Tick(None)], "cut at {cut}");
+            }
         }
     }
 }

@@ -39,7 +39,12 @@ pub(crate) struct Ledger {
 impl Ledger {
     /// Nothing sent, nothing answered.
     pub(crate) fn new(connection: ConnectionId) -> Self {
-        Self { connection, next: 0, missing: Vec::new() }
+        Self::beginning_at(0, connection)
+    }
+
+    /// As if all messages before `first` were settled.
+    pub(crate) fn beginning_at(first: u64, connection: ConnectionId) -> Self {
+        Self { connection, next: first, missing: Vec::new() }
     }
 
     /// Whose messages these are.

@@ -15,6 +15,12 @@ impl Pattern {
         Self(std::iter::repeat_with(|| random.u8(..)).take(PERIOD_BYTES).collect())
     }
 
+    /// One of lower-case letters, for payloads that are text.
+    pub(crate) fn text() -> Self {
+        let mut random = fastrand::Rng::with_seed(6455);
+        Self(std::iter::repeat_with(|| random.u8(b'a'..=b'z')).take(PERIOD_BYTES).collect())
+    }
+
     /// The pattern of a payload of `size` bytes.
     pub(crate) fn payload(&self, size: usize) -> Vec<u8> {
         self.0.iter().copied().cycle().take(size).collect()

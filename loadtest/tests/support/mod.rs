@@ -10,6 +10,8 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 use tungstenite::{Message, WebSocket};
 
@@ -28,7 +30,7 @@ pub(crate) struct Served {
     /// Where it listens.
     pub(crate) address: SocketAddr,
     /// Kept open, so that what it might print has somewhere to go.
-    _output: Receiver<BufReader<ChildStdout>>,
+    output: Receiver<BufReader<ChildStdout>>,
 }
 
 impl Served {
@@ -47,12 +49,23 @@ impl Served {
         let line =
             line.recv_timeout(DEADLINE).expect("it says where it listens, in time").expect("it prints");
         let address = line.trim_end().strip_prefix("listening ").expect("`listening ADDRESS`");
-        Self { child, address: address.parse().expect("an address"), _output: rest }
+        Self { child, address: address.parse().expect("an address"), output: rest }
     }
 
     /// Its process id.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Tells it to end; returns what it says to that.
+    pub(crate) fn end(mut self) -> String {
+        let pid = Pid::from_raw(self.pid().try_into().expect("a process id"));
+        kill(pid, Signal::SIGTERM).expect("it runs");
+        let mut output = self.output.recv_timeout(DEADLINE).expect("it has said where it listens");
+        let mut said = String::new();
+        output.read_to_string(&mut said).expect("it prints UTF-8");
+        assert!(self.child.wait().expect("it ends").success());
+        said
     }
 
     /// Its open descriptors.

@@ -223,12 +223,17 @@ impl Hub {
             return &[];
         }
         let position = span.start + count(bytes);
-        let Some(entry) = self.log.get(self.log.index_of_byte(position)) else { return &[] };
+        let index = self.log.index_of_byte(position);
+        let Some(entry) = self.log.get(index) else { return &[] };
         let cut = usize::try_from(position - entry.start()).unwrap_or_default();
-        let taken_upto = if cut == 0 { entry.seq } else { entry.seq.plus(1) };
-        let messages = self.log.index_of(taken_upto) - self.log.index_of(subscriber.cursor);
-        let rest = if cut == 0 { &[][..] } else { entry.message.image.get(cut..).unwrap_or_default() };
-        subscriber.cursor = taken_upto;
+        let (behind, rest) = match cut {
+            0 => (index, &[][..]),
+            _ => (index + 1, entry.message.image.get(cut..).unwrap_or_default()),
+        };
+        let messages = behind - self.log.index_of(subscriber.cursor);
+        if let Some(last) = behind.checked_sub(1).and_then(|last| self.log.get(last)) {
+            subscriber.cursor = subscriber.cursor.max(last.seq.plus(1));
+        }
         subscriber.handle_part(bytes, cut > 0, now);
         self.counters.deliveries.add(bytes + rest.len(), count(messages));
         rest

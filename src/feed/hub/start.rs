@@ -49,23 +49,22 @@ impl Hub {
     /// Lets messages go that the buffer has no room for, with those subscribers that still wait for them.
     pub(super) fn retire(&mut self) {
         let leaving = self.log.surplus(self.settings.slow.buffer_bytes_max, self.settings.history);
-        let first = self.log.get(leaving).map_or(self.log.next(), |entry| entry.seq);
-        if leaving > 0 && self.slowest < first {
-            self.leave_behind(leaving, first);
+        let last = leaving.checked_sub(1).and_then(|last| self.log.get(last)).map(|entry| entry.seq);
+        if let Some(last) = last.filter(|last| self.slowest <= *last) {
+            self.leave_behind(leaving, last);
         }
         self.log.forget(leaving);
     }
 
-    /// The first `leaving` messages of the log go, and `first` is then the oldest: deals with subscribers that stand
-    /// before it.
-    fn leave_behind(&mut self, leaving: usize, first: Seq) {
+    /// The first `leaving` messages of the log go, up to `last`: deals with subscribers that have not got that.
+    fn leave_behind(&mut self, leaving: usize, last: Seq) {
         let mut slowest = self.log.next();
         let policy = self.settings.slow.policy;
         for (id, subscriber) in self.subscribers.iter_mut() {
             if !subscriber.is_following() {
                 continue;
             }
-            if subscriber.cursor < first {
+            if subscriber.cursor <= last {
                 let lost = Lost::count(&self.log, subscriber, leaving);
                 match policy {
                     SlowPolicy::Conflate => {
@@ -75,7 +74,7 @@ impl Hub {
                     }
                     SlowPolicy::DropOldest => {
                         subscriber.pace = Pace::Live;
-                        subscriber.cursor = first;
+                        subscriber.cursor = last.plus(1);
                         self.counters.dropped += lost.with_key + lost.without_key;
                         self.counters.conflated += std::mem::take(&mut subscriber.overdue);
                     }
@@ -83,6 +82,7 @@ impl Hub {
                         subscriber.pace = Pace::TooSlow;
                         self.too_slow.push(id);
                         self.counters.evicted_by_buffer += 1;
+                        self.counters.conflated += std::mem::take(&mut subscriber.overdue);
                         continue;
                     }
                 }

@@ -367,7 +367,8 @@ fn lags_are_those_of_the_slowest_and_of_nearly_all() {
     for id in &ids[3..] {
         bench.drain(*id);
     }
-    (bench.take(ids[1], 5), bench.take(ids[2], 6));
+    bench.take(ids[1], 5);
+    bench.take(ids[2], 6);
     assert_eq!(bench.hub.lags(), Lags { slowest: 3, p99: 1 });
 }
 

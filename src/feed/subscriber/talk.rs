@@ -48,18 +48,20 @@ impl Talk {
 
     /// What its shell has to know of this choice: what it changes.
     pub(super) fn choice(&mut self, choice: Choice, rules: &Subscriptions) -> Result<(), TooManyTopics> {
+        let topics = self.topics_to_be();
+        let new_among = |keys: Vec<Key>| keys.into_iter().filter(|key| !topics.contains(key)).collect();
         let (more, less): (Vec<_>, Vec<_>) = match (choice, rules.conflict) {
             (Choice::Unsubscribe(keys), _) => {
-                (Vec::new(), keys.into_iter().filter(|key| self.topics.contains(key)).collect())
+                (Vec::new(), keys.into_iter().filter(|key| topics.contains(key)).collect())
             }
-            (Choice::Subscribe(keys), Conflict::Adds) => (self.new_among(keys), Vec::new()),
+            (Choice::Subscribe(keys), Conflict::Adds) => (new_among(keys), Vec::new()),
             // It means to this client's what it means at the source to those of all.
             (Choice::Subscribe(keys), Conflict::Replaces) => {
                 let kept: BTreeSet<_> = keys.iter().cloned().collect();
-                (self.new_among(keys), self.topics.difference(&kept).cloned().collect())
+                (new_among(keys), topics.difference(&kept).cloned().collect())
             }
         };
-        if self.topics.len() + more.len() - less.len() > rules.topics_max {
+        if topics.len() + more.len() - less.len() > rules.topics_max {
             return Err(TooManyTopics);
         }
         if !more.is_empty() {
@@ -74,16 +76,26 @@ impl Talk {
     /// What was said first, which counts from now on.
     pub(super) fn poll(&mut self) -> Option<Utterance> {
         let said = self.said.pop_front()?;
-        match &said {
-            Utterance::Subscribe(keys) => self.topics.extend(keys.iter().cloned()),
-            Utterance::Unsubscribe(keys) => self.topics.retain(|key| !keys.contains(key)),
-            Utterance::First(_) | Utterance::Forward(..) => {}
-        }
+        apply(&said, &mut self.topics);
         Some(said)
     }
 
-    fn new_among(&self, keys: Vec<Key>) -> Vec<Key> {
-        keys.into_iter().filter(|key| !self.topics.contains(key)).collect()
+    /// What it will have subscribed to once all that it said was polled.
+    fn topics_to_be(&self) -> BTreeSet<Key> {
+        let mut topics = self.topics.clone();
+        self.said.iter().for_each(|said| apply(said, &mut topics));
+        topics
+    }
+}
+
+/// What follows for the topics of who said it.
+fn apply(said: &Utterance, topics: &mut BTreeSet<Key>) {
+    match said {
+        Utterance::Subscribe(keys) => topics.extend(keys.iter().cloned()),
+        Utterance::Unsubscribe(keys) => keys.iter().for_each(|key| {
+            topics.remove(key);
+        }),
+        Utterance::First(_) | Utterance::Forward(..) => {}
     }
 }
 

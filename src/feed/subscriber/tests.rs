@@ -5,8 +5,8 @@ use std::num::NonZeroU64;
 use proptest::prelude::*;
 
 use super::*;
-use crate::feed::Conflict;
 use crate::feed::subscriptions::tests::subscriptions;
+use crate::feed::{ClientMessages, Conflict};
 use crate::session::{Excess, Ping, Pings, Rate, RateLimit};
 
 const FREE: Backlog = Backlog { client: false, backend: false };
@@ -178,14 +178,14 @@ fn hears_and_answers_the_same_for_any_cut() {
 
 #[test]
 fn an_idle_client_costs_little() {
-    assert!(size_of::<Subscriber>() <= 184, "{}", size_of::<Subscriber>());
+    assert!(size_of::<Subscriber>() <= 176, "{}", size_of::<Subscriber>());
     let mut world = World::new(session::Settings::default(), feed(ClientMessages::Forward, None), Some(AUTH));
     world.receive(&text("{}"));
-    assert!(world.subscriber.talk.is_some());
+    assert!(world.subscriber.hearing.holds_anything());
     world.listen();
     world.receive(&text("forwarded"));
     world.listen();
-    assert!(world.subscriber.talk.is_none(), "what was polled is forgotten");
+    assert!(!world.subscriber.hearing.holds_anything(), "what was polled is forgotten");
 }
 
 #[test]
@@ -232,6 +232,17 @@ fn a_wrong_first_message_closes_and_counts_for_nothing() {
 }
 
 #[test]
+fn a_first_message_that_asks_for_too_much_is_not_even_judged() {
+    let first = feed(ClientMessages::Discard, Some(Conflict::Adds));
+    let mut world = World::new(session::Settings::default(), first, Some(AUTH));
+    world.subscriber.admit();
+    assert!(!world.subscriber.may_send(), "there was nothing to judge");
+    world.receive(&text(r#"{"op":"on","symbol":"A,B,C,D"}"#));
+    world.assert_closed(CloseCode::POLICY, "too many topics", Why::Policy);
+    assert_eq!(world.subscriber.poll_said(), None);
+}
+
+#[test]
 fn a_first_message_has_its_time_and_its_size() {
     let mut world = World::new(session::Settings::default(), Settings::default(), Some(AUTH));
     assert_eq!(world.subscriber.deadline(), Some(world.now + AUTH));
@@ -242,11 +253,10 @@ fn a_first_message_has_its_time_and_its_size() {
 
     let mut world = World::new(session::Settings::default(), Settings::default(), Some(Duration::MAX));
     assert!(!world.subscriber.may_send(), "it has time for ever, but still to show a key");
-    let max = FIRST_BYTES_MAX;
     world.receive(&masked(Opcode::Text, false, &[b' '; 4096]));
     assert!(!world.subscriber.is_over());
     world.receive(&masked(Opcode::Continuation, true, b" "));
-    let too_long = Why::Violation(Violation::MessageTooLong { max });
+    let too_long = Why::Violation(Violation::MessageTooLong { max: 4096 });
     world.assert_closed(CloseCode::MESSAGE_TOO_BIG, "message over 4096 bytes", too_long);
 }
 
@@ -328,6 +338,19 @@ fn a_message_to_forward_is_bounded_though_the_route_sets_no_limit() {
 }
 
 #[test]
+fn a_text_without_an_end_is_kept_until_it_can_be_no_subscription() {
+    let mut world = World::of(ClientMessages::Discard, Some(Conflict::Adds));
+    world.receive(&masked(Opcode::Text, false, b""));
+    for kibibytes in 1..200 {
+        world.receive(&masked(Opcode::Continuation, false, &[b' '; 1 << 10]));
+        assert_eq!(world.subscriber.hearing.holds_anything(), kibibytes <= 64, "{kibibytes}");
+    }
+    world.receive(&masked(Opcode::Continuation, true, br#"{"op":"on","symbol":"A"}"#));
+    world.receive(&text(r#"{"op":"on","symbol":"B"}"#));
+    assert_eq!(world.listen(), [Utterance::Subscribe(keys("B"))]);
+}
+
+#[test]
 fn a_client_has_so_many_topics_and_no_more() {
     let mut world = World::of(ClientMessages::Discard, Some(Conflict::Adds));
     world.receive(&text(r#"{"op":"on","symbol":"A,B"}"#));
@@ -357,8 +380,30 @@ fn keys_of_a_request_are_chosen_as_if_they_had_been_asked_for() {
     let mut world = World::of(ClientMessages::Discard, Some(Conflict::Adds));
     world.subscriber.choose(&[Key::from("A,B"), Key::from("C")], &mut world.out);
     assert_eq!(world.listen(), [Utterance::Subscribe(keys("A B C"))]);
+    world.subscriber.choose(&[], &mut world.out);
+    assert_eq!(world.listen(), []);
     world.subscriber.choose(&keys("D"), &mut world.out);
     world.assert_closed(CloseCode::POLICY, "too many topics", Why::Policy);
+}
+
+#[test]
+fn keys_of_a_request_and_of_a_first_message_are_chosen_once() {
+    for (conflict, expected) in [
+        (Conflict::Adds, vec![Utterance::Subscribe(keys("A B")), Utterance::Subscribe(keys("C"))]),
+        (Conflict::Replaces, vec![Utterance::Subscribe(keys("A B"))]),
+    ] {
+        let first = feed(ClientMessages::Discard, Some(conflict));
+        let mut world = World::new(session::Settings::default(), first, Some(AUTH));
+        world.receive(&text(r#"{"op":"on","symbol":"A,B"}"#));
+        assert!(matches!(world.subscriber.poll_said(), Some(Utterance::First(_))));
+        world.subscriber.admit();
+        world.subscriber.choose(&keys("B C"), &mut world.out);
+        assert_eq!(world.listen(), expected);
+        let mut world = World::of(ClientMessages::Discard, Some(conflict));
+        world.subscriber.choose(&keys("A B"), &mut world.out);
+        world.subscriber.choose(&keys("C D"), &mut world.out);
+        assert_eq!(world.subscriber.is_over(), conflict == Conflict::Adds, "what was not polled counts");
+    }
 }
 
 #[test]

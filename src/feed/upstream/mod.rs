@@ -15,6 +15,7 @@
 mod backoff;
 mod line;
 mod overlap;
+mod stage;
 mod surplus;
 #[cfg(test)]
 mod tests;
@@ -25,7 +26,8 @@ use std::time::{Duration, Instant};
 
 use self::backoff::Attempts;
 use self::line::{Attempt, Line};
-use self::overlap::{From, Overlap};
+use self::overlap::{Overlap, Voice};
+use self::stage::{Stage, Successor};
 use super::{Backoff, Batch, Kind, Message, Rotate, Said, Seq, Settings};
 use crate::session::after;
 use crate::telemetry::{SourceCounters, SourceState};
@@ -78,6 +80,8 @@ pub struct Upstream {
     rotation: Attempts,
     /// Where lines are rotated.
     overlap: Option<Overlap>,
+    /// What it lets pass; empty, but keeps its room.
+    passed: Vec<Arc<Message>>,
     /// Whether messages may have been missed since the last one that was published.
     has_gap: bool,
     next_line: u32,
@@ -91,31 +95,6 @@ pub struct Upstream {
     counters: SourceCounters,
 }
 
-#[derive(Debug)]
-enum Stage {
-    /// Nothing is read, and the next attempt is at this time.
-    Down { dial_at: Instant },
-    /// Nothing is read, and a source is dialled.
-    Dialling(Attempt),
-    /// A source is read.
-    Up { line: Line, successor: Successor },
-    /// A source has said that it is not to be dialled.
-    Stopped,
-}
-
-/// The line that is to replace another.
-#[derive(Debug)]
-enum Successor {
-    /// There will be none.
-    Never,
-    /// It is dialled at this time.
-    Due { at: Instant },
-    /// It is dialled.
-    Dialling(Attempt),
-    /// Both are read until then.
-    Open { line: Line, until: Instant },
-}
-
 impl Upstream {
     /// A feed with so many sources, the first of which is to be dialled now.
     #[must_use]
@@ -127,6 +106,7 @@ impl Upstream {
             attempts: Attempts::default(),
             rotation: Attempts::default(),
             overlap,
+            passed: Vec::new(),
             has_gap: false,
             next_line: 0,
             commands: VecDeque::new(),
@@ -148,7 +128,7 @@ impl Upstream {
             Stage::Up { line, successor } => (true, [Some(line.id), successor.id()]),
         };
         let lines = lines.into_iter().flatten();
-        self.commands = lines.map(|line| Command::HangUp { line }).collect();
+        self.commands.extend(lines.map(|line| Command::HangUp { line }));
         self.has_gap |= has_been_read;
         self.counters.state = SourceState::Connecting;
         let new = Self::new(settings, sources, now);
@@ -254,7 +234,7 @@ impl Upstream {
     /// A line brought a message, whole.
     pub fn handle_said(&mut self, id: LineId, said: Said, now: Instant) {
         let settings = Arc::clone(&self.settings);
-        let Some((line, from)) = self.open_line(id) else { return };
+        let Some((line, voice)) = self.open_line(id) else { return };
         line.hear(&settings.stall, now);
         let Said { kind, payload } = said;
         let text = match kind {
@@ -275,23 +255,24 @@ impl Upstream {
         let key = settings.key.as_ref().and_then(|pointer| pointer.find(&payload));
         let message = Arc::new(Message::new(kind, &payload, key, now));
         if let Some(overlap) = &mut self.overlap {
-            let mut out = Vec::new();
-            overlap.handle_message(from, message, now, &mut out);
+            let mut passed = std::mem::take(&mut self.passed);
+            overlap.handle_message(voice, message, now, &mut passed);
             self.counters.duplicates += overlap.take_duplicates();
-            self.publish(out, now);
+            self.publish(passed.drain(..), now);
+            self.passed = passed;
         } else {
             self.publish([message], now);
         }
     }
 
     /// The line of this name, if it is read.
-    fn open_line(&mut self, id: LineId) -> Option<(&mut Line, From)> {
+    fn open_line(&mut self, id: LineId) -> Option<(&mut Line, Voice)> {
         let Stage::Up { line, successor } = &mut self.stage else { return None };
         if line.id == id {
-            return Some((line, From::Current));
+            return Some((line, Voice::Current));
         }
         match successor {
-            Successor::Open { line, .. } if line.id == id => Some((line, From::Successor)),
+            Successor::Open { line, .. } if line.id == id => Some((line, Voice::Successor)),
             Successor::Never | Successor::Due { .. } | Successor::Dialling(_) | Successor::Open { .. } => {
                 None
             }
@@ -484,34 +465,6 @@ impl Upstream {
         self.counters.messages.add(message.image.len(), 1);
         self.counters.last_message_at = Some(now);
         self.published.push(message);
-    }
-}
-
-impl Successor {
-    fn is_absent(&self) -> bool {
-        matches!(self, Self::Never | Self::Due { .. })
-    }
-
-    fn is_due(&self, now: Instant) -> bool {
-        matches!(self, Self::Due { at } if *at <= now)
-    }
-
-    fn is_dialling(&self, id: LineId) -> bool {
-        matches!(self, Self::Dialling(attempt) if attempt.id == id)
-    }
-
-    /// The attempt or line that it is.
-    fn id(&self) -> Option<LineId> {
-        match self {
-            Self::Never | Self::Due { .. } => None,
-            Self::Dialling(attempt) => Some(attempt.id),
-            Self::Open { line, .. } => Some(line.id),
-        }
-    }
-
-    /// Whether it is this attempt or line.
-    fn is(&self, id: LineId) -> bool {
-        self.is_dialling(id) || matches!(self, Self::Open { line, .. } if line.id == id)
     }
 }
 

@@ -24,7 +24,7 @@ const HELD_BYTES_MAX: usize = 16 << 20;
 
 /// Who says a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum From {
+pub(super) enum Voice {
     /// The line that is read, or the older of two.
     Current,
     /// The one that is to replace it.
@@ -116,14 +116,14 @@ impl Overlap {
     /// A line says something: appends to `out` what is to be published now.
     pub(super) fn handle_message(
         &mut self,
-        from: From,
+        voice: Voice,
         message: Arc<Message>,
         now: Instant,
         out: &mut Vec<Arc<Message>>,
     ) {
         self.surplus.forget(now);
         let content = self.hasher.hash_one(&message.image);
-        match (self.stage, from) {
+        match (self.stage, voice) {
             // After a line that failed, this one may yet say what was published on that one's word.
             (Stage::Alone, _) if self.surplus.take(Side::New, content) => self.duplicates += 1,
             (Stage::Alone, _) => {
@@ -132,8 +132,8 @@ impl Overlap {
                 }
                 self.publish(content, message, out);
             }
-            (Stage::Both, From::Current) => self.lead(content, message, now, out),
-            (Stage::Both, From::Successor) => self.follow(content, message, now, out),
+            (Stage::Both, Voice::Current) => self.lead(content, message, now, out),
+            (Stage::Both, Voice::Successor) => self.follow(content, message, now, out),
             (Stage::Replaced { until }, _) => {
                 if self.is_known(content, &message.key) {
                     self.duplicates += 1;

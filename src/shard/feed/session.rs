@@ -283,9 +283,7 @@ impl Session {
         self.outlet.is_open.set(true);
         self.subscriber.choose(&keys.unwrap_or_default(), answer);
         while let Some(said) = self.subscriber.poll_said() {
-            if let Utterance::Subscribe(keys) = said {
-                self.feed.want(&self.shard, &keys);
-            }
+            self.heed(said, answer);
         }
     }
 

@@ -125,7 +125,7 @@ fn a_second_line_that_is_refused_costs_nothing_and_is_tried_less_and_less() {
         world.say(old, "a");
     }
     assert_eq!(seen[..4], [(1000, 0), (1005, 1), (1010, 0), (1015, 1)], "one overlap apart at least");
-    assert_eq!(seen[12].0 - seen[11].0, 32);
+    assert_eq!(seen[12].0 - seen[11].0, 16);
     for _ in 0..20 {
         let (line, _) = world.dialled();
         seen.push(((world.now - world.start).as_secs(), 0));

@@ -193,3 +193,26 @@ fn a_quiet_part_that_begins_and_ends_within_a_silence_breaks_it() {
     let line = world.open();
     assert_eq!(world.next(), (180_000 + 300_000, vec![Command::HangUp { line }]));
 }
+
+#[test]
+fn other_settings_are_dialled_anew_and_the_messages_numbered_on() {
+    let settings = Settings { gap_message: Some("gap".to_owned()), ..Settings::default() };
+    let mut world = World::new(Settings { fatal: vec![Pattern::new("stop")], ..settings.clone() }, 2);
+    let line = world.open();
+    world.say(line, "a");
+    world.say(line, "stop");
+    // The command that is due is not forgotten.
+    world.upstream.adopt(Arc::new(settings.clone()), 1, world.now);
+    let [Command::HangUp { line: hung_up }, Command::Dial { line, source: 0 }] = world.commands()[..] else {
+        panic!("not dialled anew")
+    };
+    assert_eq!((hung_up, &world.counters().state), (LineId(0), &SourceState::Connecting));
+    world.upstream.handle_opened(line, world.now);
+    world.say(line, "stop");
+    world.upstream.adopt(Arc::new(settings), 1, world.now);
+    assert_eq!(world.commands(), [Command::HangUp { line }, Command::Dial { line: LineId(2), source: 0 }]);
+    world.upstream.handle_opened(LineId(2), world.now);
+    world.say(line, "late");
+    world.say(LineId(2), "b");
+    assert_eq!(world.heard, ["a", "gap", "stop", "gap", "b"]);
+}

@@ -1,5 +1,6 @@
 //! How an upstream behaves, in virtual time.
 
+mod days;
 mod rotation;
 mod staying;
 
