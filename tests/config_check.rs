@@ -7,8 +7,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
-use support::backend::Backend;
+use support::backend::{Backend, Stage};
 use support::proxy::{Proxy, command};
+use support::raw::Raw;
 use support::ws::{expect_echo, text};
 use support::{allowed_cores, loopback};
 
@@ -230,6 +231,35 @@ fn a_secret_is_in_no_output() {
     for output in [effective, errors, more] {
         assert!(!output.contains(SECRET), "{output}");
     }
+}
+
+#[test]
+fn a_secret_in_a_sources_url_reaches_the_source_and_nobody_else() {
+    let source = Stage::new();
+    let url = format!("{}/feed/?token=${{SELAT_TEST_SECRET}}&v=1", source.url());
+    let text = right(&format!("{}:0", loopback()), "").replace("pool = \"app\"", "feed = \"fx\"").replace(
+        "[pool.app]\nbackends = [\"\"]",
+        &format!("[feed.fx]\nsources = [\"{url}\"]\nbackoff.min = \"1ms\""),
+    );
+    let file = File::new("source.toml", &format!("{text}[admin]\naddr = \"{}:0\"\n", loopback()));
+    let mut command = command(&["run", "-c", file.path(), "--log-level", "trace"]);
+    command.env("SELAT_TEST_SECRET", SECRET);
+    let mut proxy = Proxy::spawn(command);
+    let admin = proxy.line("admin interface").get("address");
+    // Before it is dialled again, it has said whatever it says of an attempt that failed.
+    for _ in 0..2 {
+        let (mut attempt, head) = source.request();
+        assert_eq!(head.target(), format!("/feed/?token={SECRET}&v=1"));
+        attempt.send(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n");
+    }
+    for path in ["/config", "/status", "/metrics", "/backends", "/readyz"] {
+        let mut client = Raw::connect(&admin);
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes());
+        let (_, body) = client.response();
+        let body = String::from_utf8(body).expect("text");
+        assert!(!body.is_empty() && !body.contains(SECRET), "{path}: {body}");
+    }
+    proxy.expect_never_logged(SECRET);
 }
 
 #[test]
