@@ -52,7 +52,7 @@ fn resolves(config: &Config) -> bool {
     let mut all_do = true;
     for (pool, backend) in backends {
         if let Err(error) = control::resolve(&backend.url) {
-            eprintln!("[pool.{}]: {error}", pool.name);
+            eprintln!("[{}]: {error}", pool.table());
             all_do = false;
         }
     }

@@ -20,6 +20,10 @@
 //!    is read.
 //! 6. The first Close, end, violation or deadline makes the tunnel end both sides, each as it deserves.
 //!
+//! A route to a [`feed`] leads to no backend. One shard holds the connection to its source; what comes there is encoded
+//! once, crosses once to each shard that has clients, and is sent from there to all of them: each has a place in the
+//! feed's log, not a copy.
+//!
 //! All of a shard's tasks are polled by one `runtime::Driver`, on epoll, inside a pinned glommio executor.
 //! Beside the shards there is one control thread (`control`): it judges the backends' [`health`] from what the
 //! shards report and its probes find, tells them all, grants permits, puts a new [`config::Config`] in force, serves
@@ -27,11 +31,11 @@
 //!
 //! # Rooms
 //!
-//! *Pure* rooms ([`balance`], [`config`], [`guard`], [`health`], [`protocol`], [`routing`], [`session`], [`telemetry`],
-//! [`tls`], [`wires`]) touch neither clock nor socket: time, randomness and bytes are arguments. They build without the
-//! `runtime` feature, which proves it. *Shells* (`runtime`, `shard`, `control`) touch the world and decide little.
-//! `server` puts them together; `load` reads a configuration from disk; `demo` shows them at work, `ops` asks a running
-//! one how it is. `tests/architecture.rs` holds everybody to it; `docs/adr` says why.
+//! *Pure* rooms ([`balance`], [`config`], [`feed`], [`guard`], [`health`], [`protocol`], [`routing`], [`session`],
+//! [`telemetry`], [`tls`], [`wires`]) touch neither clock nor socket: time, randomness and bytes are arguments. They
+//! build without the `runtime` feature, which proves it. *Shells* (`runtime`, `shard`, `control`) touch the world and
+//! decide little. `server` puts them together; `load` reads a configuration from disk; `demo` shows them at work,
+//! `ops` asks a running one how it is. `tests/architecture.rs` holds everybody to it; `docs/adr` says why.
 
 pub mod balance;
 pub mod config;

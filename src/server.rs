@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
 use crate::balance::{ShardId, Snapshot};
-use crate::config::{self, Config, ListenAddress, Placement};
+use crate::config::{self, Config, ListenAddress};
 use crate::control::acme::{self, InvalidState};
 use crate::control::admin::{Admin, InvalidToken, Token};
 use crate::control::{self, Addresses, Outcome, Owner, Registry, Unresolved};
@@ -69,6 +69,8 @@ pub enum StartError {
 pub struct Running {
     /// Where it listens, by [`ListenId`], with the ports that the kernel chose where none was asked for.
     pub addresses: Vec<ListenAddress>,
+    /// Client connections that it takes: as many as it was told, or as the limit of open files allows.
+    pub connections_max: u32,
     socket_files: Vec<(ListenAddress, SocketFile)>,
     executors: Vec<Executor>,
     control: JoinHandle<io::Result<Outcome>>,
@@ -140,7 +142,8 @@ pub fn start(config: Config, owner: Owner) -> Result<Running, StartError> {
         "listening at {}",
         addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
     ));
-    Ok(Running { addresses, socket_files, executors, control, orders, _handover: handover })
+    let connections_max = host.connections_max;
+    Ok(Running { addresses, connections_max, socket_files, executors, control, orders, _handover: handover })
 }
 
 /// Where every backend is.
@@ -315,10 +318,7 @@ impl<'s> Shards<'s> {
             connections_max: self.connections_max,
             since: self.since,
             control: self.control.clone(),
-            neighbours: match self.config.placement {
-                Placement::Kernel => Vec::new(),
-                Placement::Balanced => self.senders.clone(),
-            },
+            mailboxes: self.senders.clone(),
         };
         let (config, snapshot) = (self.config.clone(), self.snapshot.clone());
         let setup = shard::Setup { place, listeners, mailbox, config, snapshot };

@@ -131,6 +131,8 @@ pub enum ToControl {
     Session(Box<SessionRecord>),
     /// A TLS handshake has failed.
     Insecure(Box<Insecure>),
+    /// Something has happened to the source of a feed.
+    Source(Box<SourceNews>),
     /// What the shard has counted, as asked for.
     Report(Box<Report>),
     /// What the shard holds, having changed.
@@ -171,6 +173,41 @@ pub enum Far {
     Client(String),
     /// A backend.
     Backend(BackendId),
+}
+
+/// What the shard that owns a feed's source has to tell of it.
+#[derive(Debug, Clone)]
+pub struct SourceNews {
+    /// Which feed, by name.
+    pub feed: Arc<str>,
+    /// The URL of the source.
+    pub source: String,
+    /// What happened.
+    pub event: SourceEvent,
+}
+
+/// What happens to a source.
+#[derive(Debug, Clone)]
+pub enum SourceEvent {
+    /// It has answered 101, so long after it was dialled.
+    Opened {
+        /// How long.
+        after: Duration,
+    },
+    /// It could not be reached, or its connection is lost.
+    Lost {
+        /// Why, for people.
+        why: String,
+        /// Until a source is dialled again.
+        retry_in: Duration,
+    },
+    /// It said something fatal: no source of the feed is dialled any more.
+    Stopped {
+        /// Its words, cut to 256 bytes.
+        words: String,
+    },
+    /// Messages may have been missed.
+    Gap,
 }
 
 /// Something of which the whole process has only so many.

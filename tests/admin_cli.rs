@@ -6,7 +6,7 @@ mod support;
 
 use std::fs;
 
-use selat::telemetry::Overview;
+use selat::telemetry::{FeedOverview, FeedState, Overview};
 
 use played::{Played, overview};
 use support::backend::Backend;
@@ -42,6 +42,14 @@ fn a_status_is_a_page_for_people() {
     admin.set(|scene| {
         let reload = selat::telemetry::ReloadStatus { seconds_ago: 61.0, error: Some("line 3".to_owned()) };
         scene.overview.config.last_reload = Some(reload);
+        let feed = scene.overview.feeds.first().expect("a feed").clone();
+        scene.overview.feeds.push(FeedOverview {
+            name: "stopped".to_owned(),
+            state: FeedState::Stopped,
+            words: "too\x1b many\nfx  up".to_owned(),
+            last_message_age_seconds: None,
+            ..feed
+        });
     });
     let (code, text) = run(&admin.address, &["status"]);
     assert_eq!(code, Some(0), "{text}");
@@ -50,15 +58,25 @@ fn a_status_is_a_page_for_people() {
         "configuration 1 from /etc/selat.toml, but a reload 1m 1s ago changed nothing: line 3".to_owned(),
         "ROUTE  SESSIONS  TOTAL  MESSAGES IN    OUT  BYTES IN     OUT  REFUSED".to_owned(),
         "chat         10     90        1,000  1,000    98 KiB  98 KiB        2".to_owned(),
+        "FEED     SOURCE                  STATE    LAST MESSAGE  GAPS  MESSAGES  CLIENTS  DELIVERIES  LAG P99  \
+         SLOWEST  CONFLATED  DROPPED  EVICTED  WORDS"
+            .to_owned(),
+        "fx       wss://spare.example/fx  up             2s ago     7        50    1,000      49,000        4       17        \
+              600      400        5"
+            .to_owned(),
         "chat  ws://10.0.0.2:9001  10.0.0.2:9001  down   1m 30s         0     90  as the test wants"
             .to_owned(),
         "    0     0           12        10       100            5".to_owned(),
         "relay latency: p50 556 µs  p99 10.00 ms".to_owned(),
+        "delivery of fx: p50 556 µs  p99 10.00 ms".to_owned(),
         "3 log lines lost".to_owned(),
     ];
     for line in expected {
         assert!(text.lines().any(|found| found == line), "{line:?} in\n{text}");
     }
+    // A source is no more trusted with the terminal than anybody else.
+    let stopped = text.lines().find(|line| line.starts_with("stopped ")).expect("the other feed");
+    assert!(stopped.contains("stopped      none yet") && stopped.ends_with("too· many fx up"), "{stopped}");
 }
 
 #[test]

@@ -99,6 +99,81 @@ fn flags_are_held_to_the_same_rules_as_a_file() {
 }
 
 #[test]
+fn the_flags_of_a_feed_are_held_to_the_same_rules_and_show_no_secret() {
+    let secret = "${SELAT_TEST_SECRET}";
+    let [source, said, header] = [
+        format!("ws://127.0.0.1:1/#{secret}"),
+        format!("{{\"key\":\"{secret}\"}}"),
+        format!("X: a\n{secret}"),
+    ];
+    let (code, output, errors) = outcome(&[
+        "feed",
+        "127.0.0.1:0",
+        &source,
+        "ws://127.0.0.1:2",
+        "ws://127.0.0.1:2/",
+        "--on-open",
+        &said,
+        "--header",
+        &header,
+        "--key",
+        "symbol",
+        "--stall-after",
+        "30s",
+        "--quiet",
+        "weekends",
+    ]);
+    let told = [
+        "sources[0] in [feed.default]: \"ws://127.0.0.1:1/#${SELAT_TEST_SECRET}\" has a path or query that is none",
+        "sources[2] in [feed.default]: this source is in the feed already; remove it",
+        "headers.X in [feed.default]: what it refers to is not a header's value; write ",
+        "key in [feed.default]: a JSON pointer begins with /; write /symbol, or /data/0/id",
+        "quiet[0] in [feed.default.stall]: not a part of a week; write \"Fri 22:00-Sun 22:00 UTC\"",
+    ];
+    assert_eq!((code, output.as_str()), (Some(2), ""));
+    for part in told {
+        assert!(errors.contains(part), "{part} in {errors}");
+    }
+    assert!(!errors.contains(SECRET), "{errors}");
+
+    let twice = ["feed", ":0", "ws://x", "--header", "A: 1", "--header", "a: 2"];
+    let (code, _, errors) = outcome(&twice);
+    assert!(code == Some(2) && errors.contains("--header: a is there twice"), "{errors}");
+}
+
+#[test]
+fn the_help_of_a_feed_says_how_a_secret_is_written() {
+    let (code, help, _) = outcome(&["feed", "--help"]);
+    assert_eq!(code, Some(0));
+    let help: Vec<_> = help.split_whitespace().collect();
+    for part in ["${NAME} stands for an environment variable", "in single quotes", "--on-open <TEXT>"] {
+        assert!(help.join(" ").contains(part), "{part} in {help:?}");
+    }
+}
+
+#[test]
+fn a_feed_is_shown_with_references_and_its_sources_are_looked_for() {
+    let text = right("127.0.0.1:0", "ws://127.0.0.1:1")
+        .replace("pool = \"app\"", "feed = \"fx\"")
+        .replace("[pool.app]\nbackends = [\"ws://127.0.0.1:1\"]", "[feed.fx]\nsources = [\"SOURCE\"]");
+    let file = |host: &str| {
+        let source = format!("ws://{host}/feed?token=${{SELAT_TEST_SECRET}}");
+        File::new(&format!("feed-{host}.toml"), &text.replace("SOURCE", &source))
+    };
+    let (code, effective, errors) = outcome(&["check", file("127.0.0.1").path()]);
+    assert_eq!((code, errors.as_str()), (Some(0), ""));
+    for line in
+        ["[feed.fx.slow]", "policy = \"disconnect\"", "ws://127.0.0.1/feed?token=${SELAT_TEST_SECRET}"]
+    {
+        assert!(effective.contains(line), "{line} in {effective}");
+    }
+    let (code, same, more) = outcome(&["check", file("nowhere.invalid").path()]);
+    assert_eq!(code, Some(1));
+    assert!(more.contains("[feed.fx]: ") && more.contains("nowhere.invalid"), "{more}");
+    assert!(![effective, same, more].concat().contains(SECRET));
+}
+
+#[test]
 fn a_file_that_is_not_there_is_told() {
     let (code, _, errors) = outcome(&["check", "/nowhere/selat.toml"]);
     assert_eq!(code, Some(1));

@@ -85,7 +85,7 @@ fn examples() -> Vec<(String, String)> {
         (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read_to_string(&path).unwrap())
     };
     let examples: Vec<_> = tomls.map(named).collect();
-    assert!(examples.len() >= 9, "examples were not found");
+    assert!(examples.len() >= 12, "examples were not found");
     examples
 }
 

@@ -20,6 +20,8 @@ mod foreign;
 mod frame_header;
 #[path = "properties/http.rs"]
 mod http;
+#[path = "properties/hub.rs"]
+mod hub;
 #[path = "properties/proxy_header.rs"]
 mod proxy_header;
 #[path = "properties/request_head.rs"]
@@ -32,6 +34,10 @@ mod scanner;
 mod strategies;
 #[path = "properties/stream.rs"]
 mod stream;
+#[path = "properties/subscriber.rs"]
+mod subscriber;
+#[path = "properties/subscriptions.rs"]
+mod subscriptions;
 #[path = "properties/tunnel.rs"]
 mod tunnel;
 
@@ -41,12 +47,14 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use selat::balance::{BackendState, Policy, PoolView};
+use selat::feed::{ClientMessages, Conflict};
 use selat::protocol::Role;
 use selat::protocol::frame::Rsv;
 use selat::session::{Ending, Farewell, Peer, Script};
 
 use strategies::{
     mutated_stream, noise, ops, proxy_header_bytes, request_bytes, response_bytes, rules, settings, sizes,
+    subscription_op,
 };
 use tunnel::Op;
 
@@ -106,6 +114,26 @@ proptest! {
     }
 
     #[test]
+    fn a_client_of_a_feed_is_heard_alike_in_any_pieces(
+        bytes in mutated_stream(Role::Client),
+        client_messages in prop::sample::select(
+            vec![ClientMessages::Discard, ClientMessages::Reject, ClientMessages::Forward],
+        ),
+        is_proven: bool,
+        sizes in sizes(),
+    ) {
+        subscriber::check(client_messages, is_proven, &bytes.0, &sizes);
+    }
+
+    #[test]
+    fn a_source_sends_what_clients_want_together(
+        conflict in prop::sample::select(vec![Conflict::Adds, Conflict::Replaces]),
+        ops in vec((0..4_usize, subscription_op()), 0..40),
+    ) {
+        subscriptions::check(conflict, &ops);
+    }
+
+    #[test]
     fn a_request_is_refused_or_forwarded_unambiguously(
         bytes in request_bytes(),
         client in option::of(any::<std::net::IpAddr>()),
@@ -154,6 +182,14 @@ proptest! {
         queue in arbiter::queue(), ops in vec(arbiter::op(), 0..120),
     ) {
         arbiter::check(queue, &ops);
+    }
+
+    #[test]
+    fn a_hub_gives_every_client_what_a_plain_model_says(
+        settings in hub::settings(), ops in vec(hub::op(), 0..150),
+    ) {
+        #[expect(clippy::disallowed_methods, reason = "time begins somewhere")]
+        hub::check(settings, &ops, std::time::Instant::now());
     }
 
     #[test]

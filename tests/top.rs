@@ -28,6 +28,11 @@ fn busy(overview: &mut Overview, looks: u64) {
         route.traffic = traffic(1200 * looks);
         route.sessions_total += 3 * looks;
     }
+    for feed in &mut overview.feeds {
+        feed.messages.messages += 50 * looks;
+        feed.deliveries.messages += 50_000 * looks;
+        (feed.conflated, feed.dropped) = (600 * looks, 400 * looks);
+    }
     let relay = &mut overview.histograms.relay_seconds;
     relay.counts = vec![90 * looks, 9 * looks, looks, 0];
 }
@@ -39,7 +44,7 @@ fn start() -> Played {
 }
 
 #[test]
-fn a_small_terminal_shows_routes_backends_rates_latencies_and_closes() {
+fn a_small_terminal_shows_routes_feeds_backends_rates_latencies_and_closes() {
     let admin = start();
     let mut terminal = watch(&admin);
     terminal.shows(BUSY);
@@ -54,6 +59,8 @@ fn a_small_terminal_shows_routes_backends_rates_latencies_and_closes() {
     has(&["closes", "1000: 80"]);
     has(&["ROUTE", "SESSIONS", "MSGS/s", "BYTES/s"]);
     has(&["chat ", "10", "3.0", "2.4k", "234 KiB"]);
+    has(&["FEED", "SOURCE", "CLIENTS", "IN/s", "OUT/s", "MISSED/s", "LAG p99", "LAST"]);
+    has(&["fx ", "up", "1,000", "50", "50k", "1.0k", "4", "2s"]);
     has(&["chat/ws://10.0.0.1:9001", "up", "10"]);
     has(&["chat/ws://10.0.0.2:9001", "down", "0"]);
     has(&["q quit", "by sessions"]);
@@ -62,7 +69,7 @@ fn a_small_terminal_shows_routes_backends_rates_latencies_and_closes() {
         backends.for_each(|backend| backend.state = BackendState::Ejected);
     });
     terminal.shows("[not ready]");
-    terminal.hides(" up  ");
+    terminal.hides(":9001  up");
     terminal.press("q");
     terminal.expect_end();
 }
@@ -171,6 +178,7 @@ fn without_a_terminal_it_prints_one_frame() {
     let (code, text) = run_to_end(command(&["top", "--every", "1ms", "--admin", &admin.address]));
     assert_eq!(code, Some(0), "{text}");
     assert!(text.contains(BUSY), "{text}");
+    assert!(text.lines().any(|line| line.starts_with("fx ") && line.contains("50k")), "{text}");
     assert_eq!(text.matches("draining").count(), 2, "{text}");
     assert!(!text.contains('\x1b') && !text.contains("q quit"), "{text}");
 }

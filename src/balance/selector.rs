@@ -100,6 +100,12 @@ impl Selector {
         self.snapshot.pools.get(self.pool)?.backends.get(self.roster.index(backend)?)
     }
 
+    /// What the snapshot says of the pool's backends.
+    #[must_use]
+    pub fn views(&self) -> &[BackendView] {
+        self.snapshot.pools.get(self.pool).map_or(&[], |pool| &pool.backends)
+    }
+
     /// The backend for a session that has `tried` these already; `None` if there is none to try now. `key` is what
     /// [`Policy::Hash`] goes by, if the request has one; `random` is new for every call.
     ///

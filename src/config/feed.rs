@@ -5,6 +5,9 @@ use std::sync::Arc;
 use super::{PoolId, Secret};
 use crate::feed;
 
+/// What the names of pools of sources begin with. A name in a file has no dot.
+const POOL_PREFIX: &str = "feed.";
+
 /// A feed's place in the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FeedId(pub u16);
@@ -34,6 +37,20 @@ impl Feed {
     /// The name of the pool of a feed's sources. No pool in a configuration can have it.
     #[must_use]
     pub fn pool_name(feed: &str) -> String {
-        format!("feed.{feed}")
+        format!("{POOL_PREFIX}{feed}")
+    }
+
+    /// The name of the feed whose sources the pool of this name has.
+    #[must_use]
+    pub fn of_pool(name: &str) -> Option<&str> {
+        name.strip_prefix(POOL_PREFIX)
+    }
+
+    /// Whether nobody could tell it from `other`, but for its sources: in another configuration the same pool may
+    /// stand elsewhere.
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
+        let Self { name, sources: _, headers, settings } = self;
+        (name, headers, settings) == (&other.name, &other.headers, &other.settings)
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::BackendUrl;
+use super::{BackendUrl, Feed};
 use crate::balance::{Policy, Queue};
 use crate::health;
 use crate::protocol::proxy_protocol;
@@ -69,6 +69,16 @@ impl Pool {
             send_proxy: None,
             tls: None,
             resolve_every: Self::RESOLVE_EVERY,
+        }
+    }
+
+    /// The table of the configuration that it is from: `pool.NAME`, or `feed.NAME` if it has a feed's sources.
+    #[must_use]
+    pub fn table(&self) -> String {
+        if Feed::of_pool(&self.name).is_some() {
+            self.name.to_string()
+        } else {
+            format!("pool.{}", self.name)
         }
     }
 

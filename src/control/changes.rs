@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::config::{BackendUrl, Config, Listen, Pool, Route, Target};
+use crate::config::{BackendUrl, Config, Feed, Listen, Pool, Route, Target};
 
 /// Goes on with what listeners and pools have for TLS where the new configuration has the same: the tickets that
 /// clients hold, and the sessions of backends that can be resumed, stay good.
@@ -34,26 +34,67 @@ pub(super) fn changes(former: &Config, config: &Config) -> Vec<String> {
     let whole = whole.into_iter().filter(|(has_changed, _)| *has_changed);
     let mut changes: Vec<_> = whole.map(|(_, line)| line.to_owned()).collect();
     changes.extend(changes_of_listeners(&former.listeners, &config.listeners));
-    let (old, new) = (by_name(&former.pools, |pool| &pool.name), by_name(&config.pools, |pool| &pool.name));
-    changes.extend(gone("pool", &former.pools, |pool| &pool.name, &new));
-    for pool in &config.pools {
+    changes.extend(changes_of_pools(former, config));
+    changes.extend(changes_of_feeds(former, config));
+    changes.extend(changes_of_routes(former, config));
+    changes
+}
+
+fn changes_of_pools(former: &Config, config: &Config) -> Vec<String> {
+    let pools = |config: &Config| -> Vec<_> {
+        config.pools.iter().filter(|pool| Feed::of_pool(&pool.name).is_none()).cloned().collect()
+    };
+    let (former, pools) = (pools(former), pools(config));
+    let (old, new) = (by_name(&former, |pool| &pool.name), by_name(&pools, |pool| &pool.name));
+    let mut changes = gone("pool", &former, |pool| &pool.name, &new);
+    for pool in &pools {
         match old.get(&*pool.name) {
             None => changes.push(format!("pool {}: added", pool.name)),
             Some(former) if *former == pool => {}
-            Some(former) => changes.extend(changes_of_pool(former, pool)),
+            Some(former) => {
+                changes.push(format!("pool {}: changed", pool.name));
+                changes.extend(changes_of_backends(&format!("pool {}", pool.name), former, pool));
+            }
         }
     }
+    changes
+}
+
+fn changes_of_feeds(former: &Config, config: &Config) -> Vec<String> {
+    let (old, new) = (by_name(&former.feeds, |feed| &feed.name), by_name(&config.feeds, |feed| &feed.name));
+    let mut changes = gone("feed", &former.feeds, |feed| &feed.name, &new);
+    for feed in &config.feeds {
+        let Some(was) = old.get(&*feed.name) else {
+            changes.push(format!("feed {}: added", feed.name));
+            continue;
+        };
+        let sources = |config: &Config, feed: &Feed| config.pools.get(feed.sources.index()).cloned();
+        let (old, new) = (sources(former, was), sources(config, feed));
+        if was.is_like(feed) && old == new {
+            continue;
+        }
+        changes.push(format!("feed {}: changed", feed.name));
+        if let Some((old, new)) = old.zip(new) {
+            changes.extend(changes_of_backends(&format!("feed {}", feed.name), &old, &new));
+        }
+    }
+    changes
+}
+
+fn changes_of_routes(former: &Config, config: &Config) -> Vec<String> {
     let (old, new) =
         (by_name(&former.routes, |route| &route.name), by_name(&config.routes, |route| &route.name));
-    changes.extend(gone("route", &former.routes, |route| &route.name, &new));
-    let pool_of = |config: &Config, route: &Route| match route.target {
+    let mut changes = gone("route", &former.routes, |route| &route.name, &new);
+    // Asked for once both are known to be of the same kind.
+    let target_of = |config: &Config, route: &Route| match route.target {
         Target::Pool(id) => config.pools.get(id.index()).map(|pool| pool.name.clone()),
-        Target::Feed(_) | Target::Echo | Target::Ticker { .. } | Target::Fixed(_) => None,
+        Target::Feed(id) => config.feeds.get(id.index()).map(|feed| feed.name.clone()),
+        Target::Echo | Target::Ticker { .. } | Target::Fixed(_) => None,
     };
     for route in &config.routes {
         match old.get(&*route.name) {
             None => changes.push(format!("route {}: added", route.name)),
-            Some(was) if was.is_like(route) && pool_of(former, was) == pool_of(config, route) => {}
+            Some(was) if was.is_like(route) && target_of(former, was) == target_of(config, route) => {}
             Some(_) => changes.push(format!("route {}: changed", route.name)),
         }
     }
@@ -82,18 +123,17 @@ fn changes_of_listeners(former: &[Listen], listeners: &[Listen]) -> impl Iterato
     changed.map(|(_, listen)| format!("listener {}: certificates or TLS settings changed", listen.name))
 }
 
-fn changes_of_pool(former: &Pool, pool: &Pool) -> Vec<String> {
+/// Those that are gone and those that are new, of `whom`.
+fn changes_of_backends(whom: &str, former: &Pool, pool: &Pool) -> Vec<String> {
     let urls = |pool: &Pool| -> HashSet<BackendUrl> {
         pool.backends.iter().map(|backend| backend.url.clone()).collect()
     };
     let (old, new) = (urls(former), urls(pool));
-    let name = &pool.name;
     let in_order = |pool: &Pool, other: &HashSet<BackendUrl>, what: &str| -> Vec<String> {
         let urls = pool.backends.iter().map(|backend| &backend.url).filter(|url| !other.contains(url));
-        urls.map(|url| format!("pool {name}: {what} {url}")).collect()
+        urls.map(|url| format!("{whom}: {what} {url}")).collect()
     };
-    [vec![format!("pool {name}: changed")], in_order(former, &new, "removed"), in_order(pool, &old, "added")]
-        .concat()
+    [in_order(former, &new, "removed"), in_order(pool, &old, "added")].concat()
 }
 
 #[cfg(test)]
@@ -160,6 +200,58 @@ mod tests {
             let [old_pool, pool_now] = [&former, &new].map(|config| &config.pools[0].tls);
             assert_eq!((is_same(old, now), is_same(old_pool, pool_now)), is_kept, "{told:?}");
             assert_eq!(changes(&former, &new), told, "what is kept is the same");
+        }
+    }
+
+    /// What a file with these lines behind a listener comes to.
+    fn read(lines: &str) -> Config {
+        struct Nothing;
+        impl crate::config::Sources for Nothing {
+            fn env(&self, name: &str) -> Option<String> {
+                Some(format!("value-of-{name}"))
+            }
+
+            fn file(&self, _: &std::path::Path) -> std::io::Result<String> {
+                Err(std::io::ErrorKind::NotFound.into())
+            }
+
+            fn unix_now(&self) -> u64 {
+                0
+            }
+
+            fn system_roots(&self) -> std::io::Result<Vec<tls::CertificateDer<'static>>> {
+                Err(std::io::ErrorKind::NotFound.into())
+            }
+        }
+        let text = format!("[listen.public]\naddr = \":1\"\n{lines}");
+        crate::config::parse(&text, "selat.toml", &Nothing).unwrap().config
+    }
+
+    #[test]
+    fn a_feed_is_told_of_by_its_name_and_its_sources() {
+        const FX: &str = "[route.fx]\nfeed = \"fx\"\n[feed.fx]\nsources = [\"ws://a/?t=${A}\"]\n";
+        let former = read(FX);
+        let rows: [(String, &[&str]); 6] = [
+            (FX.to_owned(), &[]),
+            // Another place among the pools is no change.
+            (format!("[pool.chat]\nbackends = [\"ws://c\"]\n{FX}"), &["pool chat: added"]),
+            (format!("{FX}history = 3\n"), &["feed fx: changed"]),
+            (
+                FX.replace("${A}", "${B}"),
+                &[
+                    "feed fx: changed",
+                    "feed fx: removed ws://a:80/?t=${A}",
+                    "feed fx: added ws://a:80/?t=${B}",
+                ],
+            ),
+            (
+                FX.replace("fx", "fy").replace("[route.fy]", "[route.fx]"),
+                &["feed fx: removed", "feed fy: added", "route fx: changed"],
+            ),
+            ("[route.fx]\nrespond = \"echo\"\n".to_owned(), &["feed fx: removed", "route fx: changed"]),
+        ];
+        for (lines, told) in rows {
+            assert_eq!(changes(&former, &read(&lines)), told, "{lines}");
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod admin;
 mod books;
 mod changes;
 mod errands;
+mod feeds;
 mod grants;
 mod overview;
 mod plane;

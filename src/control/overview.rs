@@ -5,11 +5,12 @@ use std::time::Instant;
 
 use super::acme::Acme;
 use super::books::Books;
+use super::feeds;
 use super::grants::Grants;
 use super::registry::{Backend, Pool, Registry};
 use super::reload::Generation;
 use crate::balance::BackendId;
-use crate::config::{Config, Listen};
+use crate::config::{Config, Feed, Listen};
 use crate::health;
 use crate::session::Why;
 use crate::telemetry::{
@@ -39,6 +40,7 @@ impl View<'_> {
         let counters = self.books.counters();
         let backends = self.books.backends();
         let pools = self.registry.pools().iter().enumerate();
+        let pools = pools.filter(|(_, pool)| Feed::of_pool(&pool.settings.name).is_none());
         Overview {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_seconds: now.saturating_duration_since(self.since).as_secs_f64(),
@@ -52,6 +54,7 @@ impl View<'_> {
             pools: pools
                 .map(|(at, pool)| pool_overview(pool, self.grants.waiting(at), &backends, now))
                 .collect(),
+            feeds: feeds::overview(self.config, &counters.feeds, now),
             certificates: certificates(self.config),
             acme: self
                 .config
@@ -224,17 +227,14 @@ fn refusals(refused: &Tally<Refused>) -> Vec<Refusals> {
 }
 
 fn histograms(counters: &Counters) -> Histograms {
-    let times = |histogram: &crate::telemetry::Histogram| {
-        HistogramView::from_cumulative(histogram.buckets(), histogram.sum_seconds())
-    };
     let sizes = &counters.message_size;
     Histograms {
         message_bytes: HistogramView::from_cumulative(sizes.buckets(), sizes.sum()),
-        relay_seconds: times(&counters.relay_latency),
+        relay_seconds: HistogramView::from(&counters.relay_latency),
         ping_rtt_seconds: Sides {
-            client: times(&counters.ping_rtt.client),
-            backend: times(&counters.ping_rtt.backend),
+            client: HistogramView::from(&counters.ping_rtt.client),
+            backend: HistogramView::from(&counters.ping_rtt.backend),
         },
-        handshake_seconds: times(&counters.dial_latency),
+        handshake_seconds: HistogramView::from(&counters.dial_latency),
     }
 }

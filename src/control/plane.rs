@@ -10,6 +10,7 @@ use super::acme::{self, Acme};
 use super::admin::{Ask as Errand, DrainReport, ReloadReport, UnknownBackend};
 use super::books::{self, Books};
 use super::changes::{changes, keep_tls};
+use super::feeds;
 use super::grants::{Grants, Rulings};
 use super::overview::View;
 use super::registry::Registry;
@@ -115,6 +116,7 @@ impl Control {
                 books::log_record(&record, backend.as_deref());
             }
             ToControl::Insecure(insecure) => self.handle_insecure(*insecure),
+            ToControl::Source(news) => feeds::log(&news),
             ToControl::Ask(ticket, ask) => self.handle_ask(ticket, *ask),
             ToControl::Release(release) => {
                 let ruling = self.grants.handle_release(release);

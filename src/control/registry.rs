@@ -10,7 +10,7 @@ use tracing::{info, warn};
 use super::probe::Question;
 use super::resolve::{Difference, Unresolved};
 use crate::balance::{BackendId, BackendState, BackendView, Epoch, PoolView, ShardId, Snapshot, Weight};
-use crate::config::{self, BackendUrl, Config};
+use crate::config::{self, BackendUrl, Config, Feed};
 use crate::health::{self, Health, Outcome, ProbeFault};
 
 /// Where names point, as far as it has been looked up.
@@ -121,16 +121,20 @@ impl Registry {
         std::mem::take(&mut self.lines_changed)
     }
 
-    /// How many backends new sessions may be placed on.
+    /// How many backends new sessions may be placed on. The sources of a feed are not among them.
     #[must_use]
     pub fn up(&self) -> usize {
-        self.pools.iter().map(Pool::up).sum()
+        self.for_sessions().map(Pool::up).sum()
     }
 
-    /// How many backends there are.
+    /// How many backends there are, likewise.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.pools.iter().map(|pool| pool.backends.len()).sum()
+        self.for_sessions().map(|pool| pool.backends.len()).sum()
+    }
+
+    fn for_sessions(&self) -> impl Iterator<Item = &Pool> {
+        self.pools.iter().filter(|pool| Feed::of_pool(&pool.settings.name).is_none())
     }
 
     /// A new snapshot, if anything has changed since the last.

@@ -1,13 +1,15 @@
-//! `selat demo`: backends, proxy and clients in one process, and a failover to watch.
+//! `selat demo`: backends, proxy and clients in one process, and a failover to watch; also that of a feed's source,
+//! of which its subscribers notice nothing.
 //!
 //! Everything in it is real: the backends are servers with a respond route, the proxy is the one that `selat` runs,
 //! and the clients are tungstenite's; so is the certificate, if it is to be in TLS, but that nobody else believes it.
 
 mod certificate;
 mod client;
+mod servers;
+mod subscribers;
 
 use std::io::{self, Write};
-use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
@@ -17,22 +19,21 @@ use humantime::format_duration;
 
 pub use certificate::CertificateError;
 
-use crate::config::{
-    Backend, BackendUrl, Config, Cores, Limits, ListenAddress, Pool, PoolId, Route, Target, Timeouts,
-    Transport,
-};
+use crate::config::{ListenAddress, Transport};
 use crate::control::{Owner, Signals};
-use crate::routing::PathPattern;
 use crate::server::{Running, StartError, start};
 use crate::wires::Look;
 use certificate::Ends;
 use client::{Dialler, News};
+use servers::{FEED, any_port, backend};
 
-/// Built-in clients.
+/// Built-in clients that talk with the backends, and those that listen to the feed.
 const CLIENTS: usize = 16;
+const SUBSCRIBERS: u32 = 1000;
 
-/// Between two messages of the built-in ticker.
-const TICK: Duration = Duration::from_secs(1);
+/// Of the connections that the proxy can take, those that are no subscriber's. Each is worth two descriptors, which a
+/// subscriber takes for its two ends; the rest is for the other clients, the backends with their shards, and the user.
+const CONNECTIONS_BESIDE: u32 = 128;
 
 /// Between two lines.
 const LINE: Duration = Duration::from_secs(1);
@@ -62,6 +63,9 @@ pub enum DemoError {
     /// There is no certificate to be had.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
+    /// The feed's subscribers have nothing to live on.
+    #[error("cannot start the subscribers of the feed: {0}")]
+    Subscribers(#[from] io::Error),
 }
 
 /// Runs the demo until Ctrl-C; whether everything ended well.
@@ -73,11 +77,10 @@ pub fn run(settings: Settings) -> Result<bool, DemoError> {
         Transport::Plain => None,
         Transport::Tls => Some(Ends::make(&settings.listen)?),
     };
-    let stays = start(echo_backend(any_port()), Owner::plain(Signals::Ignored))?;
-    let stops = start(echo_backend(any_port()), Owner::plain(Signals::Ignored))?;
+    let stays = start(backend(any_port()), Owner::plain(Signals::Ignored))?;
+    let stops = start(backend(any_port()), Owner::plain(Signals::Ignored))?;
     let returning_address = stops.address().clone();
-    let backends = [&stays, &stops].into_iter().filter_map(|server| url(server.address())).collect();
-    let mut config = proxy(settings.listen.clone(), backends);
+    let mut config = servers::proxy(settings.listen.clone(), &[stays.address(), stops.address()]);
     for listen in &mut config.listeners {
         listen.tls = tls.as_ref().map(|tls| tls.server.clone());
     }
@@ -95,6 +98,14 @@ pub fn run(settings: Settings) -> Result<bool, DemoError> {
     if let ListenAddress::Tcp(address) = *proxy.address() {
         let dialler = Dialler { address, tls: tls.as_ref().map(|tls| tls.client.config()) };
         (0..CLIENTS).for_each(|_| client::start(dialler.clone(), news.clone()));
+        let count = SUBSCRIBERS.min(proxy.connections_max.saturating_sub(CONNECTIONS_BESIDE));
+        if count < SUBSCRIBERS {
+            out.line(&format!(
+                "open files are limited: the feed gets {count} subscribers instead of {SUBSCRIBERS}; \
+                 after `ulimit -n 8192` all fit"
+            ));
+        }
+        subscribers::start(dialler, count, news.clone())?;
     }
     drop(news);
     let (since, run_for) = (now(), settings.run_for);
@@ -104,7 +115,8 @@ pub fn run(settings: Settings) -> Result<bool, DemoError> {
     show.run(settings.failover_after);
     if let Some(stops) = other.take_if(|_| !show.is_over()) {
         show.out.line(&format!(
-            "-- stopping the backend ws://{}: its clients get a Close and come back",
+            "-- stopping the backend ws://{}: its clients get a Close and come back; the feed was read from there, \
+             and goes on from the other",
             stops.address()
         ));
         stops.cut();
@@ -112,7 +124,7 @@ pub fn run(settings: Settings) -> Result<bool, DemoError> {
         show.run(settings.failover_after);
     }
     if other.is_none() && !show.is_over() {
-        let returned = start(echo_backend(returning_address), Owner::plain(Signals::Ignored))?;
+        let returned = start(backend(returning_address), Owner::plain(Signals::Ignored))?;
         show.out.line(&format!(
             "-- the backend ws://{} is back: new sessions go there once the proxy has found it up",
             returned.address()
@@ -175,16 +187,19 @@ impl Show<'_> {
             }
         }
         let Some(look) = self.proxy.look() else { return };
-        let messages = look.counters.messages().saturating_sub(self.last.counters.messages());
+        let ((sessions, messages), (_, before)) = (relayed(&look), relayed(&self.last));
+        let messages = messages.saturating_sub(before);
+        let deliveries = deliveries(&look).saturating_sub(deliveries(&self.last));
         let came_back =
             if reconnected > 0 { format!("  {reconnected} clients came back") } else { String::new() };
         self.out.line(&format!(
-            "{:4}s  sessions {:3}  messages/s {messages:6}  p50 {:5} µs  p99 {:5} µs  backends up {}{came_back}",
+            "{:4}s  sessions {sessions:3}  messages/s {messages:6}  p50 {:5} µs  p99 {:5} µs  backends up {}  \
+             subscribers {:4}  deliveries/s {deliveries:5}{came_back}",
             self.seconds,
-            look.counters.sessions().now,
             latency.value_at_quantile(0.5),
             latency.value_at_quantile(0.99),
             look.backends_up,
+            subscribers(&look),
         ));
         self.last = look;
     }
@@ -197,7 +212,8 @@ impl Show<'_> {
             return self.out.line(&format!(
                 "{until} Try with any WebSocket client:\n  \
                  ws://{address}/        echo, through the proxy\n  \
-                 ws://{address}/ticker  a message a second, from the proxy itself"
+                 ws://{address}/ticker  a message a second, from the proxy itself\n  \
+                 ws://{address}/feed    ten a second, read from a backend once and sent to every client"
             ));
         };
         // What listens everywhere has to be called by a name that the certificate has.
@@ -211,13 +227,30 @@ impl Show<'_> {
         self.out.line(&format!(
             "{until} Try with any WebSocket client:\n  \
              wss://{address}/        echo, through the proxy\n  \
-             wss://{address}/ticker  a message a second, from the proxy itself\n\
+             wss://{address}/ticker  a message a second, from the proxy itself\n  \
+             wss://{address}/feed    ten a second, read from a backend once and sent to every client\n\
              The certificate was made for this run, by an authority that only you can trust. To trust it:\n  \
              SSL_CERT_FILE={authority} python3 -m websockets wss://{address}/\n  \
              curl --no-buffer --cacert {authority} wss://{address}/ticker  (from curl 8.11 on)\n\
              A browser warns of it: open https://{address}/ once and accept the warning; then its pages can connect."
         ));
     }
+}
+
+/// Sessions but those of the feed's subscribers, and the messages of all there were.
+fn relayed(look: &Look) -> (u64, u64) {
+    let routes = look.counters.routes.iter().filter(|(name, _)| &***name != FEED);
+    routes.map(|(_, route)| &route.sessions).fold((0, 0), |(now, messages), sessions| {
+        (now + sessions.now, messages + sessions.from_clients.messages + sessions.from_backends.messages)
+    })
+}
+
+fn subscribers(look: &Look) -> u64 {
+    look.counters.feeds.get(FEED).map_or(0, |feed| feed.clients_now)
+}
+
+fn deliveries(look: &Look) -> u64 {
+    look.counters.feeds.get(FEED).map_or(0, |feed| feed.deliveries.messages)
 }
 
 /// Standard output, as long as somebody reads it.
@@ -229,41 +262,6 @@ struct Screen {
 impl Screen {
     fn line(&mut self, line: &str) {
         self.is_gone = self.is_gone || writeln!(io::stdout(), "{line}").is_err();
-    }
-}
-
-fn any_port() -> ListenAddress {
-    ListenAddress::Tcp((Ipv4Addr::LOCALHOST, 0).into())
-}
-
-fn url(address: &ListenAddress) -> Option<BackendUrl> {
-    format!("ws://{address}").parse().ok()
-}
-
-fn echo_backend(listen: ListenAddress) -> Config {
-    let one_core = core_affinity::get_core_ids().and_then(|cores| cores.last().map(|core| core.id));
-    Config {
-        cores: one_core.map_or(Cores::All, |core| Cores::List([core].into())),
-        limits: Limits { connections_max: Some(256) },
-        ..server(listen, vec![Route::new("echo", Target::Echo)], Vec::new())
-    }
-}
-
-fn proxy(listen: ListenAddress, backends: Vec<BackendUrl>) -> Config {
-    let mut ticker = Route::new("ticker", Target::Ticker { every: TICK });
-    ticker.matcher.path = PathPattern::Exact("/ticker".to_owned());
-    let all = Route::new("all", Target::Pool(PoolId(0)));
-    let pool = Pool::new("echo", backends.into_iter().map(Backend::from).collect());
-    server(listen, vec![ticker, all], vec![pool])
-}
-
-fn server(listen: ListenAddress, mut routes: Vec<Route>, pools: Vec<Pool>) -> Config {
-    let close = Duration::from_secs(2);
-    routes.iter_mut().for_each(|route| route.session.close = close);
-    Config {
-        limits: Limits { connections_max: Some(1024) },
-        timeouts: Timeouts { drain_window: Duration::from_secs(1), close, ..Timeouts::default() },
-        ..Config::new(listen, routes, pools)
     }
 }
 

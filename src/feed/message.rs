@@ -30,6 +30,21 @@ impl Kind {
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key(pub Arc<str>);
 
+impl Key {
+    /// Bytes of the longest key that a client may choose: no vendor has longer ones, and selat remembers them.
+    pub const CHOSEN_BYTES_MAX: usize = 256;
+
+    /// A key as a client names it, without the space around it. `None` if nothing is left, or if it is too long or
+    /// holds characters that a line of text for a source could be ended with.
+    #[must_use]
+    pub fn chosen(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let is_fit =
+            !text.is_empty() && text.len() <= Self::CHOSEN_BYTES_MAX && !text.contains(char::is_control);
+        is_fit.then(|| text.into())
+    }
+}
+
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -99,6 +114,14 @@ pub struct Batch {
     pub first: Seq,
     /// At least one.
     pub messages: Vec<Arc<Message>>,
+}
+
+impl Batch {
+    /// Bytes on the wire.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.messages.iter().map(|message| message.image.len()).sum()
+    }
 }
 
 /// All that a shard has to know of a feed to go on from there: for one that has its first client.

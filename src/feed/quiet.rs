@@ -6,6 +6,8 @@ const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 const MINUTES_A_DAY: u16 = 24 * 60;
 const MINUTES_A_WEEK: u16 = 7 * MINUTES_A_DAY;
 
+const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
 /// The day on which Unix time begins was a Thursday.
 const UNIX_EPOCH_MINUTE: u64 = 3 * 24 * 60;
 
@@ -41,6 +43,26 @@ impl Quiet {
         let (from, to) = (u64::from(self.from_minute), u64::from(self.to_minute));
         if from < to { (from..to).contains(&minute) } else { minute >= from || minute < to }
     }
+
+    /// How long it lasts yet; zero where it is not now.
+    #[must_use]
+    pub fn left(self, unix_now: Duration) -> Duration {
+        if self.is_at(unix_now) { until(self.to_minute, unix_now) } else { Duration::ZERO }
+    }
+
+    /// How long it has been over; zero where it is now.
+    #[must_use]
+    pub fn over_for(self, unix_now: Duration) -> Duration {
+        if self.is_at(unix_now) { Duration::ZERO } else { WEEK - until(self.to_minute, unix_now) }
+    }
+}
+
+/// From now to the next time that it is this minute of the week; more than nothing, at most a week.
+fn until(minute: u16, unix_now: Duration) -> Duration {
+    let weeks = unix_now.as_secs().wrapping_add(UNIX_EPOCH_MINUTE * 60) % WEEK.as_secs();
+    let now = Duration::new(weeks, unix_now.subsec_nanos());
+    let at = Duration::from_secs(u64::from(minute) * 60);
+    if at > now { at - now } else { WEEK - (now - at) }
 }
 
 /// `Fri 22:00`, since Monday 00:00; `Sun 24:00` is its end.
@@ -74,6 +96,24 @@ mod tests {
         }
         let monday = Duration::from_secs(FRIDAY + 3 * 86_400);
         assert!(over_the_end.is_at(monday) && !over_the_end.is_at(monday + Duration::from_secs(5400)));
+    }
+
+    #[test]
+    fn knows_how_long_it_lasts_and_has_been_over() {
+        let weekend = Quiet::parse("Fri 22:00-Sun 22:00 UTC").unwrap();
+        let rows = [
+            (21.5, 0.0, 167.5 - 48.0),
+            (22.0, 48.0, 0.0),
+            (69.75, 0.25, 0.0),
+            (70.0, 0.0, 0.0),
+            (70.001, 0.0, 0.001),
+            (23.0 + 168.0, 47.0, 0.0),
+        ];
+        for (hour, left, over_for) in rows {
+            let hours = |hours: f64| Duration::from_secs_f64(hours * 3600.0);
+            let now = Duration::from_secs(FRIDAY) + hours(hour);
+            assert_eq!((weekend.left(now), weekend.over_for(now)), (hours(left), hours(over_for)), "{hour}");
+        }
     }
 
     #[test]

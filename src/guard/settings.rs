@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::{ApiKeys, CredentialSource, Limits, Origin, Rate, TokenKeys, Users};
+use super::{ApiKeys, CredentialSource, Identity, Limits, Origin, Rate, TokenKeys, Users};
 
 /// The admission rules of one route. The default lets everybody in.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -70,6 +70,17 @@ pub struct FirstMessageAuth {
     pub timeout: Duration,
 }
 
+impl FirstMessageAuth {
+    /// Whose key this message holds; `None` if it is no JSON object with one of our keys in that member. All keys are
+    /// compared with, whichever it is.
+    #[must_use]
+    pub fn admit(&self, payload: &[u8]) -> Option<Identity> {
+        let message: serde_json::Value = serde_json::from_slice(payload).ok()?;
+        let key = message.as_object()?.get(&self.member)?.as_str()?;
+        self.keys.name_of(key.as_bytes()).map(Identity::named)
+    }
+}
+
 /// Admission by API key.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ApiKeyAuth {
@@ -113,5 +124,36 @@ impl JwtAuth {
     #[must_use]
     pub fn new(keys: TokenKeys) -> Self {
         Self { keys, from: vec![CredentialSource::Bearer], issuer: None, audience: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_first_message_opens_with_a_key_in_its_member_alone() {
+        let keys = ApiKeys::parse("acme:0123456789abcdef\nglobex:fedcba9876543210\n").unwrap();
+        let auth = FirstMessageAuth { member: "userKey".into(), keys, timeout: Duration::from_secs(10) };
+        let rows: [(&[u8], Option<&str>); 12] = [
+            (br#"{"userKey":"0123456789abcdef"}"#, Some("acme")),
+            (br#" {"symbol":"EURUSD","userKey":"fedcba9876543210"} "#, Some("globex")),
+            (br#"{"userKey":"0123456789abcdeF"}"#, None),
+            (br#"{"userKey":["0123456789abcdef"]}"#, None),
+            (br#"{"userKey":{"userKey":"0123456789abcdef"}}"#, None),
+            (br#"{"userkey":"0123456789abcdef"}"#, None),
+            (br#"{"user":{"userKey":"0123456789abcdef"}}"#, None),
+            (br#"["userKey","0123456789abcdef"]"#, None),
+            (br#"{"userKey":"0123456789abcdef""#, None),
+            (br#""0123456789abcdef""#, None),
+            (b"\xff\xfe", None),
+            (b"", None),
+        ];
+        for (payload, name) in rows {
+            let identity = auth.admit(payload);
+            assert_eq!(identity.as_ref().and_then(Identity::name), name, "{}", payload.escape_ascii());
+        }
+        let deep = [b"[".repeat(4096), b"]".repeat(4096)].concat();
+        assert_eq!(auth.admit(&deep), None);
     }
 }

@@ -14,6 +14,7 @@ pub(super) fn text(overview: &Overview, address: &ListenAddress) -> String {
     let parts = [
         format!("{}  {address}  {ready}\n{}\n", title(overview), reload(overview)),
         routes(overview),
+        feeds(overview),
         backends(overview),
         shards(overview),
         latencies(overview),
@@ -68,6 +69,51 @@ fn routes(overview: &Overview) -> String {
                 bytes(float(clients.bytes)),
                 bytes(float(backends.bytes)),
                 grouped(route.refusals.iter().map(|refusals| refusals.count).sum()),
+            ]
+        })
+        .collect();
+    if rows.is_empty() { String::new() } else { table(heading, &rows) }
+}
+
+fn feeds(overview: &Overview) -> String {
+    use Align::{Left, Right};
+    let heading = [
+        ("FEED", Left),
+        ("SOURCE", Left),
+        ("STATE", Left),
+        ("LAST MESSAGE", Right),
+        ("GAPS", Right),
+        ("MESSAGES", Right),
+        ("CLIENTS", Right),
+        ("DELIVERIES", Right),
+        ("LAG P99", Right),
+        ("SLOWEST", Right),
+        ("CONFLATED", Right),
+        ("DROPPED", Right),
+        ("EVICTED", Right),
+        ("WORDS", Left),
+    ];
+    let rows: Vec<_> = overview
+        .feeds
+        .iter()
+        .map(|feed| {
+            let last = feed.last_message_age_seconds;
+            [
+                feed.name.clone(),
+                feed.source.clone(),
+                feed.state.name().to_owned(),
+                last.map_or("none yet".to_owned(), |seconds| format!("{} ago", age(seconds))),
+                grouped(feed.gaps),
+                grouped(feed.messages.messages),
+                grouped(feed.clients),
+                grouped(feed.deliveries.messages),
+                grouped(feed.lag.p99),
+                grouped(feed.lag.slowest),
+                grouped(feed.conflated),
+                grouped(feed.dropped),
+                grouped(feed.evicted_total()),
+                // A source may have spoken in lines; the table has one for it.
+                feed.words.split_whitespace().collect::<Vec<_>>().join(" "),
             ]
         })
         .collect();
@@ -141,9 +187,12 @@ fn latencies(overview: &Overview) -> String {
         ("backend handshake", &histograms.handshake_seconds),
     ];
     let measured = rows.iter().filter_map(|(what, view)| Some(format!("{what}: {}\n", quantiles(view)?)));
+    let deliveries = overview.feeds.iter().filter_map(|feed| {
+        Some(format!("delivery of {}: {}\n", feed.name, quantiles(&feed.delivery_seconds)?))
+    });
     let dropped = overview.log_lines_dropped;
     let dropped = (dropped > 0).then(|| format!("{} lost\n", counted(dropped, "log line")));
-    measured.chain(dropped).collect()
+    measured.chain(deliveries).chain(dropped).collect()
 }
 
 /// The median and the hundredth that takes longest; `None` if nothing was measured.

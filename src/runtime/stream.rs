@@ -43,6 +43,16 @@ impl Stream {
         }
     }
 
+    /// Of the bytes that [`Self::try_write`] did not take, those at the front that it has to be offered before anything
+    /// else: in TLS they may be encrypted already.
+    #[inline]
+    pub fn owed(&self) -> usize {
+        match self {
+            Self::Plain(_) => 0,
+            Self::Tls(tls) => tls.owed(),
+        }
+    }
+
     /// Reads into `buffer` as soon as there is something; 0 at the end of the stream.
     ///
     /// # Errors

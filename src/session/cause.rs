@@ -29,6 +29,12 @@ pub enum Why {
     Retired,
     /// A fault inside selat.
     Fault,
+    /// It did not take the messages of a feed as fast as they came.
+    Evicted,
+    /// Its first message showed no key of ours, or did not come.
+    Unauthorized,
+    /// It said what its route does not allow, or asked for more than that does.
+    Policy,
 }
 
 impl From<Ending> for Why {
@@ -56,6 +62,9 @@ impl Why {
             Self::Drained => "drained",
             Self::Retired => "retired",
             Self::Fault => "fault",
+            Self::Evicted => "too slow",
+            Self::Unauthorized => "unauthorized",
+            Self::Policy => "policy",
         }
     }
 }
@@ -115,6 +124,7 @@ pub(super) fn reason_for(violation: Violation) -> &'static str {
         Violation::MessageTooLong { .. } => "message too big",
         Violation::FrameTooLong { .. } => "frame too big",
         Violation::CloseReasonNotUtf8 => "close reason is not UTF-8",
+        Violation::TextNotUtf8 => "text is not UTF-8",
         Violation::Unmasked => "frame is not masked",
         Violation::Masked => "frame is masked",
         Violation::ReservedBits => "reserved bits",

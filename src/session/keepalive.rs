@@ -13,7 +13,7 @@ use crate::protocol::frame::{Answered, MaskKey, PingSeries};
 
 /// The keepalive of one peer.
 #[derive(Debug)]
-pub(super) struct Keepalive {
+pub(crate) struct Keepalive {
     ping: Ping,
     stage: Stage,
     /// `None` before the first ping.
@@ -39,28 +39,28 @@ enum Stage {
 
 /// How a peer's connection stands, when its silence is judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Link {
+pub(crate) struct Link {
     /// Bytes wait for the peer to make room.
-    pub(super) is_stuck: bool,
+    pub(crate) is_stuck: bool,
     /// It is not being read, for no fault of its own: it may have answered.
-    pub(super) is_unread: bool,
+    pub(crate) is_unread: bool,
 }
 
 /// What is thought of a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     Alive,
     Dead,
 }
 
 impl Keepalive {
-    pub(super) fn new(ping: Ping, now: Instant) -> Self {
+    pub(crate) fn new(ping: Ping, now: Instant) -> Self {
         let stage = Stage::Resting { due_at: after(now, ping.every) };
         Self { ping, stage, pings: None, asked_at: None, rtt: None, is_suspect: false }
     }
 
     /// Something came from the peer.
-    pub(super) fn handle_bytes(&mut self, now: Instant) {
+    pub(crate) fn handle_bytes(&mut self, now: Instant) {
         self.is_suspect = false;
         match self.stage {
             Stage::Resting { .. } => {}
@@ -71,13 +71,21 @@ impl Keepalive {
         }
     }
 
+    /// The same of a peer that is only pinged while it says nothing.
+    pub(crate) fn handle_talk(&mut self, now: Instant) {
+        self.handle_bytes(now);
+        if let Stage::Resting { due_at } = &mut self.stage {
+            *due_at = after(now, self.ping.every);
+        }
+    }
+
     /// Some of the bytes that waited for the peer have left.
-    pub(super) fn handle_progress(&mut self, now: Instant) {
+    pub(crate) fn handle_progress(&mut self, now: Instant) {
         self.wait_longer(now);
     }
 
     /// The peer has answered one of our pings.
-    pub(super) fn handle_pong(&mut self, answered: Answered, now: Instant) {
+    pub(crate) fn handle_pong(&mut self, answered: Answered, now: Instant) {
         match answered {
             Answered::Newest => {
                 let asked_at = self.asked_at.take();
@@ -88,7 +96,7 @@ impl Keepalive {
     }
 
     /// Time has come to at least [`Self::deadline`], or not.
-    pub(super) fn handle_time(&mut self, link: Link, now: Instant) -> Verdict {
+    pub(crate) fn handle_time(&mut self, link: Link, now: Instant) -> Verdict {
         if self.deadline() > now {
             return Verdict::Alive;
         }
@@ -108,7 +116,7 @@ impl Keepalive {
     }
 
     /// When [`Self::handle_time`] is wanted next.
-    pub(super) fn deadline(&self) -> Instant {
+    pub(crate) fn deadline(&self) -> Instant {
         match self.stage {
             Stage::Resting { due_at } => due_at,
             Stage::Due { dead_at } | Stage::Asked { dead_at, .. } => dead_at,
@@ -116,24 +124,24 @@ impl Keepalive {
     }
 
     /// Whether a ping waits for its place.
-    pub(super) fn is_due(&self) -> bool {
+    pub(crate) fn is_due(&self) -> bool {
         matches!(self.stage, Stage::Due { .. })
     }
 
     /// The ping that is due. `nonce` is where the payloads begin, the first time.
-    pub(super) fn next_frame(&mut self, key: Option<MaskKey>, nonce: u64, now: Instant) -> Vec<u8> {
+    pub(crate) fn next_frame(&mut self, key: Option<MaskKey>, nonce: u64, now: Instant) -> Vec<u8> {
         self.stage = Stage::Asked { asked_at: now, dead_at: after(now, self.ping.timeout) };
         self.asked_at = Some(now);
         self.pings.get_or_insert(PingSeries::new(nonce)).next_frame(key)
     }
 
     /// The pings whose answers are ours.
-    pub(super) fn pings(&self) -> Option<PingSeries> {
+    pub(crate) fn pings(&self) -> Option<PingSeries> {
         self.pings
     }
 
     /// The latest round trip, once.
-    pub(super) fn take_rtt(&mut self) -> Option<Duration> {
+    pub(crate) fn take_rtt(&mut self) -> Option<Duration> {
         self.rtt.take()
     }
 

@@ -10,7 +10,7 @@ use super::settings::{Excess, Rate, RateLimit};
 /// A read is paid for once it has been forwarded, whatever it brought: so the bursts of both buckets are exceeded by
 /// one read at most, and that much is then made up for.
 #[derive(Debug)]
-pub(super) struct Meter {
+pub(crate) struct Meter {
     messages: Option<TokenBucket>,
     bytes: Option<TokenBucket>,
     excess: Excess,
@@ -21,7 +21,7 @@ pub(super) struct Meter {
 
 /// What follows from what a client has sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Charge {
+pub(crate) enum Charge {
     /// Nothing; or it is not read for a while.
     Accepted,
     /// The session is to be closed.
@@ -29,7 +29,7 @@ pub(super) enum Charge {
 }
 
 impl Meter {
-    pub(super) fn new(limit: RateLimit, now: Instant) -> Self {
+    pub(crate) fn new(limit: RateLimit, now: Instant) -> Self {
         let bucket = |rate: Rate| TokenBucket::new(rate.per_second, rate.burst, now);
         Self {
             messages: limit.messages.map(bucket),
@@ -41,7 +41,7 @@ impl Meter {
     }
 
     /// Charges the client for what was forwarded.
-    pub(super) fn charge(&mut self, bytes: usize, messages: u64, now: Instant) -> Charge {
+    pub(crate) fn charge(&mut self, bytes: usize, messages: u64, now: Instant) -> Charge {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         let is_within = |bucket: &mut Option<TokenBucket>, tokens| {
             bucket.as_mut().is_none_or(|bucket| bucket.take(tokens, now))
@@ -67,17 +67,17 @@ impl Meter {
     }
 
     /// Until when the client is not read; `None` if it is.
-    pub(super) fn resume_at(&self) -> Option<Instant> {
+    pub(crate) fn resume_at(&self) -> Option<Instant> {
         self.resume_at
     }
 
     /// Lets the client be read again, whatever it owes.
-    pub(super) fn release(&mut self) {
+    pub(crate) fn release(&mut self) {
         self.resume_at = None;
     }
 
     /// How often the client was slowed down.
-    pub(super) fn throttled(&self) -> u64 {
+    pub(crate) fn throttled(&self) -> u64 {
         self.throttled
     }
 }

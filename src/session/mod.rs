@@ -17,7 +17,10 @@ mod tunnel;
 pub use bucket::TokenBucket;
 pub use cause::{Cause, Farewell, Why};
 pub use flow::{Backlog, Disposition, Flow, Random, Then};
+pub(crate) use keepalive::{Keepalive, Link, Verdict};
+pub(crate) use meter::{Charge, Meter};
 pub use respond::{Responder, Script};
+pub(crate) use settings::after;
 pub use settings::{Excess, Ping, Pings, Rate, RateLimit, Settings};
 pub use tunnel::Tunnel;
 

@@ -100,6 +100,6 @@ pub struct Ping {
 }
 
 /// `wait` from `now`, or as good as never.
-pub(super) fn after(now: Instant, wait: Duration) -> Instant {
+pub(crate) fn after(now: Instant, wait: Duration) -> Instant {
     now + wait.min(FOREVER)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Shard;
 use super::plan::{Plan, PoolState};
 use super::visitor::Visitor;
-use crate::balance::BackendId;
+use crate::balance::{BackendId, BackendView};
 use crate::config::{BackendUrl, Transport};
 use crate::health::Outcome;
 use crate::protocol::frame::Rsv;
@@ -72,13 +72,8 @@ pub(super) async fn dial(
     let head = head(&shard.plan(), &url.base_path, request, client);
     let began = shard.now();
     let at = began + settings.connect;
-    let socket = Socket::connect(&shard.driver, view.address).map_err(|error| failure(&error))?;
     let handshake = async {
-        socket.write_all(&announcement).await.map_err(|error| failure(&error))?;
-        let stream = match url.transport {
-            Transport::Plain => Stream::Plain(socket),
-            Transport::Tls => secure(shard, pool, (backend, url), socket).await?,
-        };
+        let stream = connect(shard, pool, (&view, url), &announcement).await?;
         stream.write_all(&head).await.map_err(|error| failure(&error))?;
         let answered = read_answer(shard, (backend, &stream), request).await?;
         Ok((stream, answered))
@@ -96,6 +91,24 @@ pub(super) async fn dial(
             let rest = read_body(shard, &stream, body, rest, settings.connect).await;
             Ok(Dialled::Refused { status, response: [head, rest].concat() })
         }
+    }
+}
+
+/// Connects to a backend and says `preface`; speaks TLS from there on, where its URL wants it.
+///
+/// # Cancel safety
+/// Safe: dropping it hangs up.
+pub(super) async fn connect(
+    shard: &Shard,
+    pool: &PoolState,
+    (view, url): (&BackendView, &BackendUrl),
+    preface: &[u8],
+) -> Result<Stream, NotDialled> {
+    let socket = Socket::connect(&shard.driver, view.address).map_err(|error| failure(&error))?;
+    socket.write_all(preface).await.map_err(|error| failure(&error))?;
+    match url.transport {
+        Transport::Plain => Ok(Stream::Plain(socket)),
+        Transport::Tls => secure(shard, pool, (view.id, url), socket).await,
     }
 }
 
@@ -148,7 +161,7 @@ fn head(
 
 /// A connection that stood is of no use. In TLS 1.3 the handshake is complete for us before the server has looked at our
 /// certificate: that it does not like it comes in place of an answer (RFC 8446 §4.4.2.4), and counts beside the handshake.
-fn lost(shard: &Shard, backend: BackendId, error: &io::Error) -> NotDialled {
+pub(super) fn lost(shard: &Shard, backend: BackendId, error: &io::Error) -> NotDialled {
     if let Some(failure) = Failure::within(error) {
         shard.insecure(Far::Backend(backend), failure.label(), failure.explain(Peer::Server));
     }

@@ -94,11 +94,28 @@ impl Lane {
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let Some(stream) = &self.stream else { return Ok(()) };
         let written = if self.unsent.is_none() { stream.try_write(bytes)? } else { 0 };
-        if let Some(rest @ [_, ..]) = bytes.get(written..) {
-            let new = || Box::new(Unsent { bytes: Vec::new(), sent: 0, measured_since: None });
-            self.unsent.get_or_insert_with(new).bytes.extend_from_slice(rest);
-        }
+        self.keep(bytes.get(written..).unwrap_or_default());
         Ok(())
+    }
+
+    /// Offers bytes to a connection that nothing waits for; says how many of them need not be offered again: those that
+    /// it took, and those that only it can send, for some are encrypted already.
+    #[inline]
+    pub(super) fn offer(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let Some(stream) = &self.stream else { return Ok(bytes.len()) };
+        let written = stream.try_write(bytes)?;
+        let taken = bytes.len().min(written + stream.owed());
+        self.keep(bytes.get(written..taken).unwrap_or_default());
+        Ok(taken)
+    }
+
+    /// Keeps bytes, behind what is already waiting.
+    #[inline]
+    pub(super) fn keep(&mut self, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            let new = || Box::new(Unsent { bytes: Vec::new(), sent: 0, measured_since: None });
+            self.unsent.get_or_insert_with(new).bytes.extend_from_slice(bytes);
+        }
     }
 
     /// What has been written last is of a read that was learned of at `since`, and is being measured. Whether it waits;

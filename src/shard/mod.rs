@@ -8,6 +8,7 @@ mod arrive;
 mod books;
 mod challenge;
 mod dial;
+mod feed;
 mod lane;
 mod orders;
 mod permit;
@@ -34,7 +35,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use crate::balance::{ShardId, Snapshot};
-use crate::config::Config;
+use crate::config::{Config, Placement};
 use crate::protocol::frame::{MaskKey, Scanner};
 use crate::routing::ListenId;
 use crate::runtime::mailbox::{Mailbox, Sender};
@@ -77,8 +78,8 @@ pub struct Place {
     pub since: Instant,
     /// Reports to the control plane.
     pub control: Sender<ToControl>,
-    /// Every shard's mailbox, by [`ShardId`], where connections are placed on the one with the fewest; else none.
-    pub neighbours: Vec<Sender<ToShard>>,
+    /// Every shard's mailbox, by [`ShardId`].
+    pub mailboxes: Vec<Sender<ToShard>>,
 }
 
 /// One shard's state, shared by its tasks.
@@ -93,7 +94,11 @@ struct Shard {
     books: RefCell<Books>,
     since: Instant,
     control: Sender<ToControl>,
+    /// Of all shards, by [`ShardId`].
+    mailboxes: Vec<Sender<ToShard>>,
     neighbours: Neighbours,
+    /// Feeds that this shard owns and has not closed.
+    sources: Cell<usize>,
     desk: Desk,
     connections_max: u32,
     /// Listening sockets that are still accepted from.
@@ -127,6 +132,7 @@ pub fn run(setup: Setup) -> io::Result<()> {
     for (id, listener) in listeners {
         driver.spawn(acceptor::run(shard.clone(), id, listener));
     }
+    shard.start_feeds();
     match driver.run() {
         Stop::Asked => Ok(()),
         Stop::Failed(error) => Err(error),
@@ -143,10 +149,14 @@ impl Drop for Farewell {
 
 impl Shard {
     fn new(driver: Driver, place: Place, config: Arc<Config>, snapshot: &Arc<Snapshot>) -> Self {
-        let Place { id, shards, connections_max, since, control, neighbours } = place;
+        let Place { id, shards, connections_max, since, control, mailboxes } = place;
+        let neighbours = match config.placement {
+            Placement::Kernel => Vec::new(),
+            Placement::Balanced => mailboxes.clone(),
+        };
         let place = plan::Place { shard: id, shards };
         let mut books = Books::default();
-        let plan = Plan::first(config, snapshot, &mut books, place, driver.now());
+        let plan = Plan::first(config, snapshot, &mut books, place, &driver);
         Self {
             id,
             scratch: RefCell::new(vec![0; SCRATCH_BYTES + Scanner::KEEP_BYTES_MAX]),
@@ -155,7 +165,9 @@ impl Shard {
             books: RefCell::new(books),
             since,
             control,
+            mailboxes,
             neighbours: Neighbours::new(neighbours),
+            sources: Cell::new(0),
             desk: Desk::default(),
             connections_max,
             acceptors: Cell::new(0),
@@ -180,6 +192,11 @@ impl Shard {
         self.plan.borrow().clone()
     }
 
+    /// Starts what the feeds of the configuration in force need.
+    fn start_feeds(self: &Rc<Self>) {
+        self.plan().feeds().iter().for_each(|feed| feed.start(self));
+    }
+
     fn is_draining(&self) -> bool {
         self.drain.get().is_some()
     }
@@ -189,9 +206,10 @@ impl Shard {
         self.drain.get().is_some_and(|drain| drain.latecomers == Latecomers::Refused)
     }
 
-    /// Ends the shard if it drains, accepts nobody any more and has nobody left.
+    /// Ends the shard if it drains, accepts nobody any more and has nobody left, nor anything that others need.
     fn stop_if_drained(&self) {
-        if self.is_draining() && self.acceptors.get() == 0 && self.connections.get() == 0 {
+        let is_empty = self.acceptors.get() == 0 && self.connections.get() == 0 && self.sources.get() == 0;
+        if self.is_draining() && is_empty {
             self.driver.stop();
         }
     }

@@ -11,7 +11,7 @@ use crate::balance::Snapshot;
 use crate::config::{Config, Placement};
 use crate::runtime::mailbox::Mailbox;
 use crate::runtime::{Interest, Source};
-use crate::wires::{Drain, Latecomers, ToControl, ToShard};
+use crate::wires::{Drain, FeedNote, Latecomers, ToControl, ToShard};
 
 /// How often a shard reports what it holds, where others decide by it, and gives back what it could not before.
 /// Divides a second.
@@ -58,8 +58,12 @@ impl Orders {
             }
             ToShard::Loads(loads) => shard.neighbours.handle_loads(&loads),
             ToShard::Connection(arrival) => acceptor::start(shard, arrival),
-            // Nobody has a feed yet.
-            ToShard::Feed(_) => {}
+            ToShard::Feed(FeedNote { feed, word }) => {
+                // One that a reload has not brought yet, or has taken away: whoever wants something asks again.
+                if let Some(feed) = shard.plan().feed(&feed) {
+                    feed.handle_word(shard, word);
+                }
+            }
             ToShard::Ruling(ticket, ruling) => shard.handle_ruling(ticket, ruling),
             ToShard::Challenges(challenges) => drop(shard.challenges.replace(challenges)),
             ToShard::Report => {
@@ -77,14 +81,19 @@ impl Orders {
     /// New requests meet the new configuration; sessions keep theirs.
     fn adopt(&self, config: Arc<Config>, snapshot: &Arc<Snapshot>) {
         let shard = &self.shard;
-        let plan = shard.plan().next(config, snapshot, &mut shard.books.borrow_mut(), shard.now());
+        let former = shard.plan();
+        let plan = former.next(config, snapshot, &mut shard.books.borrow_mut(), &shard.driver);
         let is_gone = |backend| !plan.has(backend);
         shard.books.borrow_mut().forget(is_gone);
         let unasked = plan.take_unasked();
         if !unasked.is_empty() {
             shard.adopt(unasked);
         }
+        for feed in former.feeds().iter().filter(|feed| plan.feed(&feed.name).is_none()) {
+            feed.handle_gone(&shard.driver);
+        }
         shard.plan.replace(Rc::new(plan));
+        shard.start_feeds();
     }
 
     /// Begins to drain, or to drain faster. The acceptors end the shard if there is no session, the last session

@@ -52,7 +52,9 @@ pub(super) async fn place(
         let Some(Seat { backend, permit }) = seat(shard, client, &pool, picked, &tried).await? else { break };
         let mut placement = Placement::take(shard, &pool, backend, permit);
         let dialled = dial(shard, &pool, backend, request, (visitor, client)).await;
-        note(shard, &pool, &placement, &dialled);
+        if let Some(outcome) = outcome(&dialled) {
+            note(shard, &pool, &placement, outcome);
+        }
         match dialled {
             Ok(Dialled::Accepted(handshake)) => {
                 placement.open();
@@ -121,14 +123,18 @@ fn hash_key(policy: &Policy, request: &UpgradeRequest<'_>, visitor: &Visitor) ->
     }
 }
 
+/// What a dial says of the backend; `None` where it is no fault of its own.
+fn outcome(dialled: &Result<Dialled, NotDialled>) -> Option<Outcome> {
+    match dialled {
+        Ok(_) => Some(Outcome::Answered),
+        Err(NotDialled::Failed(outcome)) => Some(*outcome),
+        Err(NotDialled::NoResource) => None,
+    }
+}
+
 /// Counts a dial, keeps this shard off a backend that failed it, and tells the control plane.
-fn note(shard: &Shard, pool: &PoolState, placement: &Placement, dialled: &Result<Dialled, NotDialled>) {
+pub(super) fn note(shard: &Shard, pool: &PoolState, placement: &Placement, outcome: Outcome) {
     let backend = placement.backend();
-    let outcome = match dialled {
-        Ok(_) => Outcome::Answered,
-        Err(NotDialled::Failed(outcome)) => *outcome,
-        Err(NotDialled::NoResource) => return,
-    };
     *placement.books().counters.borrow_mut().dials.entry(outcome.name()).or_default() += 1;
     if outcome == Outcome::Answered {
         shard.count(|counters| counters.dials += 1);

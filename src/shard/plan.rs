@@ -9,10 +9,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::books::{Books, RouteBooks};
+use super::feed::FeedState;
 use crate::balance::{BackendId, BackendView, Selector, ShardId, Snapshot};
-use crate::config::{Config, Pool, PoolId, Route, Target};
+use crate::config::{self, Config, Pool, PoolId, Route, Target};
 use crate::guard::Guard;
 use crate::routing::{ListenId, Router};
+use crate::runtime::Driver;
 use crate::session;
 use crate::tls::{self, ClientConfig, Pace};
 
@@ -24,6 +26,7 @@ pub(super) struct Plan {
     router: Router,
     routes: Vec<Rc<RouteState>>,
     pools: Vec<Rc<PoolState>>,
+    feeds: Vec<Rc<FeedState>>,
     place: Place,
 }
 
@@ -50,6 +53,8 @@ pub(super) struct RouteState {
     pub(super) books: RouteBooks,
     /// Where [`Target::Pool`] leads.
     pub(super) pool: Option<Rc<PoolState>>,
+    /// Where [`Target::Feed`] leads.
+    pub(super) feed: Option<Rc<FeedState>>,
 }
 
 /// One pool. A reload keeps it, by its name, so that its sessions stay counted.
@@ -80,7 +85,7 @@ impl Plan {
         snapshot: &Arc<Snapshot>,
         books: &mut Books,
         place: Place,
-        now: Instant,
+        driver: &Driver,
     ) -> Self {
         let empty = Self {
             config: config.clone(),
@@ -88,9 +93,10 @@ impl Plan {
             router: Router::default(),
             routes: Vec::new(),
             pools: Vec::new(),
+            feeds: Vec::new(),
             place,
         };
-        empty.next(config, snapshot, books, now)
+        empty.next(config, snapshot, books, driver)
     }
 
     /// What `config` means, given the first snapshot that belongs to it. What has not changed is kept.
@@ -99,9 +105,9 @@ impl Plan {
         config: Arc<Config>,
         snapshot: &Arc<Snapshot>,
         books: &mut Books,
-        now: Instant,
+        driver: &Driver,
     ) -> Self {
-        let Place { shard, shards } = self.place;
+        let (Place { shard, shards }, now) = (self.place, driver.now());
         let ids = (0..).map(PoolId);
         // By name, for no session shall wait while each of ten thousand is looked for among ten thousand.
         let kept: HashMap<_, _> =
@@ -114,18 +120,44 @@ impl Plan {
             None => Rc::new(PoolState::new(id, pool, snapshot, shard, now)),
         });
         let pools: Vec<_> = pools.collect();
+        let feeds: Vec<_> =
+            config.feeds.iter().filter_map(|feed| self.next_feed(feed, &pools, driver)).collect();
         let kept: HashMap<_, _> = self.routes.iter().map(|kept| (&*kept.route.name, kept)).collect();
         let routes = config.routes.iter().map(|route| {
-            let pool = pool_of(&route.target, &pools);
+            let goal = Goal::of(&route.target, &pools, &feeds);
             match kept.get(&*route.name) {
-                Some(kept) if kept.is_as(route, pool.as_ref()) => Rc::clone(kept),
-                Some(_) | None => Rc::new(RouteState::new(route, pool, books, shards)),
+                Some(kept) if kept.is_as(route, &goal) => Rc::clone(kept),
+                Some(_) | None => Rc::new(RouteState::new(route, goal, books, shards)),
             }
         });
         let routes = routes.collect();
         let secure = config.listeners.iter().map(|listen| listen.tls.as_ref().map(Secure::new)).collect();
         let router = Router::new(config.routes.iter().map(|route| &route.matcher), config.listeners.len());
-        Self { config, secure, router, routes, pools, place: self.place }
+        Self { config, secure, router, routes, pools, feeds, place: self.place }
+    }
+
+    /// The feed that is to be had, kept if there was one of its name.
+    fn next_feed(
+        &self,
+        feed: &Arc<config::Feed>,
+        pools: &[Rc<PoolState>],
+        driver: &Driver,
+    ) -> Option<Rc<FeedState>> {
+        let pool = pools.get(feed.sources.index())?;
+        let Some(kept) = self.feed(&feed.name) else {
+            return Some(FeedState::new(self.place, driver, feed, pool));
+        };
+        kept.adopt(driver, feed, pool);
+        Some(kept.clone())
+    }
+
+    /// The feed of this name.
+    pub(super) fn feed(&self, name: &str) -> Option<&Rc<FeedState>> {
+        self.feeds.iter().find(|feed| *feed.name == *name)
+    }
+
+    pub(super) fn feeds(&self) -> &[Rc<FeedState>] {
+        &self.feeds
     }
 
     /// Whether a pool has this backend.
@@ -165,11 +197,29 @@ impl Plan {
     }
 }
 
-/// Where [`Target::Pool`] leads.
-fn pool_of(target: &Target, pools: &[Rc<PoolState>]) -> Option<Rc<PoolState>> {
-    match target {
-        Target::Pool(id) => pools.get(id.index()).cloned(),
-        Target::Feed(_) | Target::Echo | Target::Ticker { .. } | Target::Fixed(_) => None,
+/// Where a target leads.
+#[derive(Default)]
+struct Goal {
+    pool: Option<Rc<PoolState>>,
+    feed: Option<Rc<FeedState>>,
+}
+
+impl Goal {
+    fn of(target: &Target, pools: &[Rc<PoolState>], feeds: &[Rc<FeedState>]) -> Self {
+        match target {
+            Target::Pool(id) => Self { pool: pools.get(id.index()).cloned(), feed: None },
+            Target::Feed(id) => Self { pool: None, feed: feeds.get(id.index()).cloned() },
+            Target::Echo | Target::Ticker { .. } | Target::Fixed(_) => Self::default(),
+        }
+    }
+}
+
+/// Whether both are the same, or both nothing.
+fn is_same<T>(one: Option<&Rc<T>>, other: Option<&Rc<T>>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => Rc::ptr_eq(one, other),
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
     }
 }
 
@@ -188,24 +238,22 @@ impl Secure {
 }
 
 impl RouteState {
-    fn new(route: &Arc<Route>, pool: Option<Rc<PoolState>>, books: &mut Books, shards: NonZeroU32) -> Self {
+    fn new(route: &Arc<Route>, goal: Goal, books: &mut Books, shards: NonZeroU32) -> Self {
         Self {
             route: route.clone(),
             settings: Rc::new(route.session.clone()),
             guard: RefCell::new(Guard::new(&route.guard, shards)),
             books: books.route(&route.name),
-            pool,
+            pool: goal.pool,
+            feed: goal.feed,
         }
     }
 
-    /// Whether a session could not tell it from `route` before `pool`.
-    fn is_as(&self, route: &Route, pool: Option<&Rc<PoolState>>) -> bool {
-        let is_same_pool = match (&self.pool, pool) {
-            (Some(own), Some(pool)) => Rc::ptr_eq(own, pool),
-            (None, None) => true,
-            (Some(_), None) | (None, Some(_)) => false,
-        };
-        is_same_pool && self.route.is_like(route)
+    /// Whether a session could not tell it from `route` before `goal`.
+    fn is_as(&self, route: &Route, goal: &Goal) -> bool {
+        is_same(self.pool.as_ref(), goal.pool.as_ref())
+            && is_same(self.feed.as_ref(), goal.feed.as_ref())
+            && self.route.is_like(route)
     }
 }
 
@@ -265,6 +313,11 @@ impl PoolState {
             }
         }
         false
+    }
+
+    /// How the control plane sees the addresses of one of its lines.
+    pub(super) fn views(&self, line: usize) -> Vec<BackendView> {
+        self.selector.borrow().views().iter().filter(|view| view.spec == line).cloned().collect()
     }
 
     /// How the control plane sees one of its backends.

@@ -322,7 +322,7 @@ pub(super) mod tests {
             connections_max: 1,
             since: driver.now(),
             control,
-            neighbours: Vec::new(),
+            mailboxes: Vec::new(),
         };
         Rc::new(Shard::new(driver.clone(), place, Arc::new(config), &Arc::new(Snapshot::default())))
     }

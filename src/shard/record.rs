@@ -5,7 +5,9 @@ use std::time::Instant;
 use super::Shard;
 use super::books::{self, RouteBooks};
 use super::placement::Placement;
+use super::plan::RouteState;
 use super::visitor::Visitor;
+use crate::guard::Identity;
 use crate::session::{Cause, Peer, Side};
 use crate::telemetry::{Ended, Sessions, Traffic, close_label};
 use crate::wires::{End, SessionRecord};
@@ -30,6 +32,16 @@ impl Ledger {
     /// When the session began.
     pub(super) fn since(&self) -> Instant {
         self.since
+    }
+
+    /// The route that the session took.
+    pub(super) fn route_state(&self) -> Option<&RouteState> {
+        self.visitor.route().map(|route| &**route)
+    }
+
+    /// The client has proved who it is.
+    pub(super) fn identify(&mut self, identity: Identity) {
+        self.visitor.identity = identity;
     }
 
     /// Counts what was forwarded, of a session on this backend if it is on one.

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::arrive::{Arrived, Unwelcome, arrive};
 use super::books::refused;
+use super::feed::FeedSession;
 use super::pump::Pump;
 use super::upgrade::{self, Opened, Unopened};
 use super::visitor::Visitor;
@@ -17,16 +18,24 @@ use crate::wires::Arrival;
 /// # Cancel safety
 /// Dropping it closes what it holds, and is how a shard ends.
 pub(super) async fn run(slot: Slot, arrival: Arrival) {
-    if let Some(mut pump) = Box::pin(open(&slot.0, arrival)).await {
-        pump.run().await;
+    match Box::pin(open(&slot.0, arrival)).await {
+        Some(Session::Pool(mut pump)) => pump.run().await,
+        Some(Session::Feed(mut session)) => session.run().await,
+        None => {}
     }
 }
 
-/// Takes a connection to its session, if it comes to one that needs pumping; all others are served here.
+/// A session that may last.
+enum Session {
+    Pool(Box<Pump>),
+    Feed(Box<FeedSession>),
+}
+
+/// Takes a connection to its session, if it comes to one that may be idle for long; all others are served here.
 ///
 /// # Cancel safety
 /// Dropping it closes the connection; a client that is being refused may not hear why.
-async fn open(shard: &Rc<Shard>, arrival: Arrival) -> Option<Box<Pump>> {
+async fn open(shard: &Rc<Shard>, arrival: Arrival) -> Option<Session> {
     let Arrival { fd, peer, listener } = arrival;
     let socket = Socket::accepted(&shard.driver, fd).ok()?;
     let mut visitor = Visitor::new(peer, listener);
@@ -42,7 +51,10 @@ async fn open(shard: &Rc<Shard>, arrival: Arrival) -> Option<Box<Pump>> {
     };
     match upgrade::upgrade(shard, (&client, early), &mut visitor).await {
         Ok(Opened::Pool(opening)) => {
-            return Some(Box::new(Pump::new(shard.clone(), client, visitor, opening)));
+            return Some(Session::Pool(Box::new(Pump::new(shard.clone(), client, visitor, opening))));
+        }
+        Ok(Opened::Feed(opening)) => {
+            return Some(Session::Feed(Box::new(FeedSession::new(shard.clone(), client, visitor, opening))));
         }
         Ok(Opened::Respond(opening)) => respond::run(shard.clone(), client, visitor, opening).await,
         Err(Unopened::Gone) => {}

@@ -8,10 +8,12 @@ use std::task::Poll;
 use super::Shard;
 use super::admit::admit;
 use super::books::refused;
+use super::feed::FeedState;
 use super::place::{Placed, place};
 use super::placement::Placement;
 use super::visitor::Visitor;
 use crate::config::Target;
+use crate::feed::Query;
 use crate::protocol::frame::Rsv;
 use crate::protocol::handshake::{
     FixedResponse, Refusal, RequestHead, UpgradeRequest, head_len, switching_protocols,
@@ -25,6 +27,7 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// A client that has its 101.
 pub(super) enum Opened {
     Pool(PoolOpening),
+    Feed(FeedOpening),
     Respond(RespondOpening),
 }
 
@@ -36,6 +39,14 @@ pub(super) struct PoolOpening {
     /// Bytes that came behind the client's request, and behind the backend's 101.
     pub(super) early_from_client: Vec<u8>,
     pub(super) early_from_backend: Vec<u8>,
+}
+
+/// What a session with a feed begins with.
+pub(super) struct FeedOpening {
+    pub(super) feed: Rc<FeedState>,
+    /// What the request asks for.
+    pub(super) query: Query,
+    pub(super) early: Vec<u8>,
 }
 
 /// What a session that selat answers itself begins with.
@@ -95,8 +106,14 @@ pub(super) async fn upgrade(
                 early_from_backend: handshake.early,
             }))
         }
-        // Feeds are configured by nobody yet.
-        Target::Feed(_) => Err(Refusal::NoBackend.into()),
+        Target::Feed(_) => {
+            let mut request = head.upgrade()?;
+            let feed = route.feed.clone().ok_or(Refusal::NoBackend)?;
+            admit(shard, client, &mut request, visitor).await?;
+            greet(client, visitor, switching_protocols(request.key()), &request).await?;
+            let query = Query::parse(request.query().unwrap_or_default());
+            Ok(Opened::Feed(FeedOpening { feed, query, early }))
+        }
         Target::Echo | Target::Ticker { .. } => {
             let mut request = head.upgrade()?;
             admit(shard, client, &mut request, visitor).await?;

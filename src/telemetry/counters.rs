@@ -26,9 +26,21 @@ impl Traffic {
         self.messages += messages;
     }
 
-    pub(super) fn merge(&mut self, other: Self) {
+    /// Counts what `other` has counted, too.
+    #[inline]
+    pub fn merge(&mut self, other: Self) {
         self.bytes += other.bytes;
         self.messages += other.messages;
+    }
+
+    /// What has been counted since it was `earlier`.
+    #[inline]
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Self {
+        Self {
+            bytes: self.bytes.saturating_sub(earlier.bytes),
+            messages: self.messages.saturating_sub(earlier.messages),
+        }
     }
 }
 

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Histogram;
+
 /// A histogram at one moment. Its unit is its owner's: seconds or bytes.
 ///
 /// It comes from another process too, so nothing here relies on the lengths that are promised.
@@ -82,6 +84,13 @@ impl HistogramView {
             lower = upper;
         }
         self.bounds.last().copied()
+    }
+}
+
+impl From<&Histogram> for HistogramView {
+    /// In seconds.
+    fn from(histogram: &Histogram) -> Self {
+        Self::from_cumulative(histogram.buckets(), histogram.sum_seconds())
     }
 }
 

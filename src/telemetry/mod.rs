@@ -7,6 +7,7 @@
 mod certificates;
 mod counters;
 mod feed;
+mod feed_overview;
 mod histogram;
 mod histogram_view;
 mod overview;
@@ -18,6 +19,7 @@ pub use counters::{
     Traffic,
 };
 pub use feed::{FeedCounters, SourceCounters, SourceState};
+pub use feed_overview::{CountByWhy, FeedOverview, FeedState, Lag};
 pub use histogram::{Histogram, SizeHistogram};
 pub use histogram_view::HistogramView;
 pub use overview::{

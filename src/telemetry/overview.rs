@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AcmeOverview, CertificateOverview, HistogramView, Traffic};
+use super::{AcmeOverview, CertificateOverview, FeedOverview, HistogramView, Traffic};
 
 /// One look at a running selat.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -29,8 +29,11 @@ pub struct Overview {
     /// TLS handshakes; those with clients by what they came to, then those with backends.
     #[serde(default)]
     pub tls_handshakes: Vec<Handshakes>,
-    /// In the order of the configuration.
+    /// In the order of the configuration. The sources of a feed are no pool: they stand with it.
     pub pools: Vec<PoolOverview>,
+    /// In the order of the configuration.
+    #[serde(default)]
+    pub feeds: Vec<FeedOverview>,
     /// By listener, in the order of the configuration.
     pub certificates: Vec<CertificateOverview>,
     /// How certificates are ordered; `None` where none are.
@@ -255,7 +258,7 @@ pub struct Sides<T> {
 
 impl Overview {
     /// Why no new session should be sent here; empty if one may be: it serves, and each pool has a backend that is
-    /// not known to be out.
+    /// not known to be out. How a feed's source stands is no reason: its clients are kept whatever it does.
     #[must_use]
     pub fn unready(&self) -> Vec<String> {
         let mut reasons = Vec::new();

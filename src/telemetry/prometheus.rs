@@ -2,6 +2,8 @@
 //!
 //! Every family and its labels stand here; the labels' values come from the configuration and from fixed sets.
 
+mod feeds;
+
 use std::fmt;
 
 use prometheus_client::collector::Collector;
@@ -47,6 +49,7 @@ impl Collector for Scrape {
         families.routes(&self.0)?;
         families.pools(&self.0)?;
         families.backends(&self.0)?;
+        families.feeds(&self.0)?;
         families.certificates(&self.0)?;
         families.histograms(&self.0)
     }

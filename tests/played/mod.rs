@@ -7,8 +7,8 @@ use std::thread::{self, JoinHandle};
 use selat::config::ListenAddress;
 use selat::control::admin::{ASKS_MAX, Admin, Ask, DrainReport, ReloadReport, Token, UnknownBackend};
 use selat::telemetry::{
-    BackendOverview, BackendState, Closes, Dials, Directions, HistogramView, LimitHits, Overview,
-    PoolOverview, Refusals, RouteOverview, ShardOverview, Traffic,
+    BackendOverview, BackendState, Closes, CountByWhy, Dials, Directions, FeedOverview, FeedState,
+    HistogramView, Lag, LimitHits, Overview, PoolOverview, Refusals, RouteOverview, ShardOverview, Traffic,
 };
 use tokio::sync::{mpsc as asks, watch};
 
@@ -145,7 +145,7 @@ pub(crate) fn histogram(counts: [u64; 4]) -> HistogramView {
     HistogramView { bounds: vec![0.001, 0.01, 0.1], counts: counts.to_vec(), sum: 0.5 }
 }
 
-/// A process with a route, a pool of two backends and a shard, one of everything counted.
+/// A process with a route, a pool of two backends, a feed and a shard, one of everything counted.
 pub(crate) fn overview() -> Overview {
     let mut overview =
         Overview { version: "0.1.0".to_owned(), uptime_seconds: 3600.5, ..Overview::default() };
@@ -183,6 +183,7 @@ pub(crate) fn overview() -> Overview {
         backends,
         ..PoolOverview::default()
     }];
+    overview.feeds = vec![feed()];
     overview.histograms.relay_seconds = histogram([90, 9, 1, 0]);
     overview.histograms.message_bytes = histogram([0, 0, 1, 1]);
     overview.histograms.ping_rtt_seconds.client = histogram([1, 0, 0, 0]);
@@ -209,6 +210,34 @@ fn backend(name: &str, address: &str, state: BackendState, sessions_now: u64) ->
         sessions_total: 90,
         traffic: traffic(1000),
         dials: vec![Dials { outcome: "answered".to_owned(), count: 90 }],
+    }
+}
+
+fn feed() -> FeedOverview {
+    let by_why = |why: &str, count| CountByWhy { why: why.to_owned(), count };
+    let sources = ["wss://vendor.example/fx", "wss://spare.example/fx"].map(str::to_owned);
+    FeedOverview {
+        name: "fx".to_owned(),
+        state: FeedState::Up,
+        source: "wss://spare.example/fx".to_owned(),
+        sources: sources.to_vec(),
+        clients: 1000,
+        messages: Traffic { messages: 50, bytes: 5000 },
+        deliveries: Traffic { messages: 49_000, bytes: 4_900_000 },
+        conflated: 600,
+        dropped: 400,
+        evicted: vec![by_why("buffer", 2), by_why("time", 3)],
+        lag: Lag { slowest: 17, p99: 4 },
+        connects: 5,
+        failures: vec![by_why("refused", 6)],
+        gaps: 7,
+        rotations: 8,
+        duplicates: 9,
+        skipped: 10,
+        topics: 11,
+        last_message_age_seconds: Some(2.5),
+        delivery_seconds: histogram([90, 9, 1, 0]),
+        ..FeedOverview::default()
     }
 }
 

@@ -16,6 +16,7 @@ use selat::session::{Ending, Excess, Farewell, Peer, Ping, Pings, Rate, RateLimi
 
 use super::backend_head::ACCEPT;
 use super::stream::{Item, encode};
+use super::subscriptions::Op as Subscription;
 use super::tunnel::Op;
 
 /// Bytes that a failure prints as text.
@@ -54,6 +55,17 @@ pub(crate) fn rules() -> impl Strategy<Value = Rules> {
 /// Anything.
 pub(crate) fn noise(len_max: usize) -> impl Strategy<Value = Bytes> {
     vec(any::<u8>(), 0..len_max).prop_map(Bytes)
+}
+
+/// What a client of a feed does about its subscriptions.
+pub(crate) fn subscription_op() -> impl Strategy<Value = Subscription> {
+    let keys = || proptest::collection::btree_set("[a-f]", 0..4);
+    prop_oneof![
+        4 => keys().prop_map(Subscription::Subscribe),
+        2 => keys().prop_map(Subscription::Unsubscribe),
+        1 => Just(Subscription::Leave),
+        1 => Just(Subscription::Reconnect),
+    ]
 }
 
 /// Sizes of successive reads.

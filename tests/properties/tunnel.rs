@@ -362,6 +362,7 @@ impl Session {
             Why::Idle => assert!(self.now >= self.last_forward + IDLE),
             Why::Expired => assert!(self.settings.lifetime.is_some_and(|lifetime| age >= lifetime)),
             Why::RateLimited => assert!(self.settings.rate.is_some()),
+            Why::Evicted | Why::Unauthorized | Why::Policy => panic!("that is for feeds"),
             Why::Closed
             | Why::Vanished
             | Why::Truncated

@@ -98,6 +98,22 @@ def scrape(address, route):
     assert value("selat_relay_latency_seconds_count") == 100
     assert value("selat_ping_rtt_seconds_sum", side="client") == 0.5
     assert value("selat_backend_handshake_seconds_count") == 10
+    feed = {"feed": "fx"}
+    states = {state: value("selat_feed_source_state", **feed, state=state) for state in ["connecting", "up", "stopped"]}
+    assert states == {"connecting": 0, "up": 1, "stopped": 0}
+    assert value("selat_feed_source_failures_total", **feed, why="refused") == 6
+    assert value("selat_feed_clients", **feed) == 1000
+    assert value("selat_feed_deliveries_total", **feed) == 49_000
+    assert value("selat_feed_delivered_bytes_total", **feed) == 4_900_000
+    assert [value("selat_feed_evicted_total", **feed, why=why) for why in ["buffer", "time"]] == [2, 3]
+    assert [value("selat_feed_lag_messages", **feed, client=client) for client in ["slowest", "p99"]] == [17, 4]
+    counted = {"source_connects": 5, "messages": 50, "conflated": 600, "dropped": 400}
+    counted |= {"gaps": 7, "rotations": 8, "duplicates": 9, "skipped": 10}
+    for name, count in counted.items():
+        assert value(f"selat_feed_{name}_total", **feed) == count, name
+    assert value("selat_feed_topics", **feed) == 11
+    assert value("selat_feed_last_message_age_seconds", **feed) == 2.5
+    assert value("selat_feed_delivery_seconds_count", **feed) == 100
     assert {"selat_message_size_bytes", "selat_backend_sessions", "selat_draining"} <= strict.keys()
 
 

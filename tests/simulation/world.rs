@@ -224,7 +224,10 @@ impl World {
                     | Why::Violation(_)
                     | Why::RateLimited
                     | Why::PingTimeout
-                    | Why::Fault => false,
+                    | Why::Fault
+                    | Why::Evicted
+                    | Why::Unauthorized
+                    | Why::Policy => false,
                 };
                 assert!(had_reason, "the proxy had no reason: {cause:?}");
                 return;
@@ -242,7 +245,14 @@ impl World {
                 assert!(self.settings.rate.is_some_and(|limit| limit.excess == Excess::Close));
             }
             Why::PingTimeout => self.check_death(peer),
-            Why::Idle | Why::Expired | Why::Drained | Why::Retired | Why::Fault => {
+            Why::Idle
+            | Why::Expired
+            | Why::Drained
+            | Why::Retired
+            | Why::Fault
+            | Why::Evicted
+            | Why::Unauthorized
+            | Why::Policy => {
                 panic!("not a peer's doing: {cause:?}")
             }
         }

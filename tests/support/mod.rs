@@ -8,6 +8,7 @@ pub(crate) mod admin;
 pub(crate) mod backend;
 pub(crate) mod browser;
 pub(crate) mod crowd;
+pub(crate) mod fed;
 pub(crate) mod frames;
 pub(crate) mod gate;
 pub(crate) mod greeting;
@@ -27,6 +28,7 @@ pub(crate) mod site;
 pub(crate) mod terminal;
 pub(crate) mod tls;
 pub(crate) mod toml;
+pub(crate) mod vendor;
 pub(crate) mod witness;
 pub(crate) mod ws;
 

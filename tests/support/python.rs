@@ -1,12 +1,13 @@
 //! Python and its `websockets` library, as servers and clients.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -52,6 +53,7 @@ fn run(command: &mut Command) {
 /// A script at work; killed when dropped.
 pub(crate) struct Script {
     child: Child,
+    keyboard: ChildStdin,
     lines: Receiver<String>,
 }
 
@@ -59,16 +61,27 @@ impl Script {
     pub(crate) fn start(name: &str, arguments: &[&str]) -> Self {
         let mut command = Command::new(interpreter());
         command.arg(format!("{SCRIPTS}/{name}")).args(arguments);
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("it starts");
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
+        let keyboard = child.stdin.take().expect("it is piped");
         let output: BufReader<ChildStdout> = BufReader::new(child.stdout.take().expect("it is piped"));
         let (sender, lines) = mpsc::channel();
         thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        Self { child, lines }
+        Self { child, keyboard, lines }
+    }
+
+    /// Has it read this line.
+    pub(crate) fn type_in(&mut self, line: &str) {
+        self.keyboard.write_all(format!("{line}\n").as_bytes()).expect("it reads");
     }
 
     /// The next line that it prints.
     pub(crate) fn line(&self) -> String {
         self.lines.recv_timeout(DEADLINE).expect("it prints a line, in time")
+    }
+
+    /// The same, unless none comes in this time.
+    pub(crate) fn line_within(&self, time: Duration) -> Option<String> {
+        self.lines.recv_timeout(time).ok()
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

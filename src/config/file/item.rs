@@ -48,6 +48,15 @@ impl<'a> Item<'a> {
         self.judge(&self.expanded(|value| value.replace('{', "{{").replace('}', "}}"))?, read)
     }
 
+    /// Text that may hold a secret: `read` gets it, and how it is written. Its error must quote only the latter.
+    pub(super) fn confidential<T, E: Display>(
+        &self,
+        read: impl FnOnce(&str, &str) -> Result<T, E>,
+    ) -> Option<T> {
+        let expanded = self.expanded(|value| value)?;
+        read(&expanded.text, self.as_written()).map_or_else(|error| self.wrong(error), Some)
+    }
+
     fn judge<T, E: Display>(
         &self,
         expanded: &Expanded,
@@ -181,6 +190,15 @@ impl<'a> Item<'a> {
         let Kind::Table(section) = self.kind else { return self.unfit() };
         let Some(entries) = self.value.as_table() else { return self.unfit() };
         Some(Table::new(self.reading, section, self.full_key(), Some(entries), self.at))
+    }
+
+    /// One, or each entry of a list.
+    pub(super) fn one_or_more<T>(&self, read: impl Fn(&Item<'_>) -> Option<T>) -> Option<Vec<T>> {
+        match (self.kind, self.value) {
+            (Kind::Either(one, _), DeValue::String(_)) => Some(vec![read(&self.with(*one))?]),
+            (Kind::Either(_, list), DeValue::Array(_)) => self.with(*list).list(read),
+            _ => self.unfit(),
+        }
     }
 
     /// As one kind if it is text, as the other if it is a table.

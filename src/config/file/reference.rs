@@ -16,7 +16,7 @@ default written out; `selat run -c FILE` runs it.
 - **Values from outside.** `${NAME}` in any text is replaced by that environment variable, which must be set; `$${`
   stands for `${`. A key of type *secret* must have its value from outside: `\"${NAME}\"`, or `\"file:/path\"` for the
   contents of a file. Such values are never shown: not by `selat check`, not in `/config`, not in messages.
-- **Names** of listeners, routes and pools have letters, digits, `-` and `_`; they are what logs and metrics show.
+- **Names** of listeners, routes, pools and feeds have letters, digits, `-` and `_`; they are what logs and metrics show.
 ";
 
 /// The page, in Markdown: every key with its type, its default and why.

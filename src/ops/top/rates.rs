@@ -7,6 +7,7 @@ use crate::telemetry::{
 };
 
 use super::super::units::float;
+use super::feeds::{self, FeedRow};
 
 /// Everything that is shown of the time between two looks.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -14,6 +15,7 @@ pub(super) struct Rates {
     /// All routes together.
     pub(super) total: Row,
     pub(super) routes: Vec<Row>,
+    pub(super) feeds: Vec<FeedRow>,
     pub(super) backends: Vec<Row>,
     /// Of the relayed messages, both ways, in seconds.
     pub(super) relay: HistogramView,
@@ -61,6 +63,7 @@ impl Rates {
         Self {
             total,
             routes,
+            feeds: feeds::rows(earlier, now, speed),
             backends: backends(earlier, now, speed),
             relay: now.histograms.relay_seconds.since(&earlier.histograms.relay_seconds),
             closes: closes(now),
@@ -109,15 +112,20 @@ fn backend_totals(backend: &BackendOverview) -> Totals {
 
 /// Differences to rates.
 #[derive(Debug, Clone, Copy)]
-struct Speed {
+pub(super) struct Speed {
     /// Between the two looks; `None` if they cannot be compared.
     seconds: Option<f64>,
 }
 
 impl Speed {
+    /// How fast a total grew; 0 if the looks cannot be compared.
+    pub(super) fn between(self, before: u64, now: u64) -> f64 {
+        self.seconds.map_or(0.0, |seconds| float(now.saturating_sub(before)) / seconds)
+    }
+
     fn fill(self, row: Row, now: Totals, before: Option<Totals>) -> Row {
-        let (Some(seconds), Some(before)) = (self.seconds, before) else { return row };
-        let per_second = |now: u64, before: u64| float(now.saturating_sub(before)) / seconds;
+        let Some(before) = before else { return row };
+        let per_second = |now, before| self.between(before, now);
         let (new, old) = (now.traffic, before.traffic);
         Row {
             opened: per_second(now.sessions, before.sessions),

@@ -1,4 +1,4 @@
-//! Draws the [`Screen`]: a head of five lines, routes, backends, keys.
+//! Draws the [`Screen`]: a head of five lines, routes, feeds if there are any, backends, keys.
 
 use ratatui::Frame;
 use ratatui::buffer::Buffer;
@@ -11,6 +11,7 @@ use crate::telemetry::{BackendState, Overview, Phase};
 
 use super::super::status::{quantiles, title};
 use super::super::units::{amount, bytes, grouped};
+use super::feeds;
 use super::rates::{Rates, Row};
 use super::screen::{Mode, Screen};
 
@@ -33,7 +34,11 @@ pub(super) fn draw(screen: &mut Screen, frame: &mut Frame<'_>) {
 
 /// Draws it as text, with room for every line.
 pub(super) fn text(screen: &mut Screen) -> String {
-    let rows = screen.shown.as_ref().map_or(0, |(_, rates)| rates.routes.len() + rates.backends.len());
+    let rows = screen.shown.as_ref().map_or(0, |(_, rates)| {
+        // Each feed has its line, and all of them a heading and a gap.
+        let feeds = if rates.feeds.is_empty() { 0 } else { rates.feeds.len() + 2 };
+        rates.routes.len() + feeds + rates.backends.len()
+    });
     let height = u16::try_from(rows).unwrap_or(u16::MAX).saturating_add(HEAD_LINES + OTHER_LINES);
     let area = Rect::new(0, 0, PAGE_WIDTH, height);
     let mut buffer = Buffer::empty(area);
@@ -55,27 +60,37 @@ fn render(screen: &mut Screen, area: Rect, buffer: &mut Buffer) {
     let sort = format!("{KEYS}  by {}", screen.sort.name());
     Line::from(sort).dim().render(keys, buffer);
     if let Some((_, rates)) = &screen.shown {
-        let (routes, backends) = shares(rates, tables.height);
-        let [upper, _, lower] = Layout::vertical([
-            Constraint::Length(routes),
-            Constraint::Length(1),
-            Constraint::Length(backends),
-        ])
-        .areas(tables);
+        let Shares { routes, feeds, backends } = Shares::of(rates, tables.height);
+        let gap_of_feeds = u16::from(feeds > 0);
+        let [upper, _, middle, _, lower] =
+            Layout::vertical([routes, gap_of_feeds, feeds, 1, backends].map(Constraint::Length))
+                .areas(tables);
         table(Kind::Routes, &rates.routes, upper, buffer);
+        feeds::draw(&rates.feeds, middle, buffer);
         let room = usize::from(backends.saturating_sub(1));
         screen.scroll = screen.scroll.min(rates.backends.len().saturating_sub(room));
         table(Kind::Backends, rates.backends.get(screen.scroll..).unwrap_or_default(), lower, buffer);
     }
 }
 
-/// Lines for the two tables, headings included: the routes get what they need, but leave the backends half.
-fn shares(rates: &Rates, height: u16) -> (u16, u16) {
-    let lines = |rows: &[Row]| u16::try_from(rows.len()).unwrap_or(u16::MAX).saturating_add(1);
-    let room = height.saturating_sub(1);
-    let (routes, backends) = (lines(&rates.routes), lines(&rates.backends));
-    let for_routes = routes.min(room.saturating_sub(backends).max(room / 2));
-    (for_routes, room.saturating_sub(for_routes))
+/// Lines for the tables, headings included.
+struct Shares {
+    routes: u16,
+    feeds: u16,
+    backends: u16,
+}
+
+impl Shares {
+    /// The feeds get what they need, up to a third; of the rest the routes do, but leave the backends half.
+    fn of(rates: &Rates, height: u16) -> Self {
+        let lines = |rows: usize| u16::try_from(rows).unwrap_or(u16::MAX).saturating_add(1);
+        let room = height.saturating_sub(1);
+        let feeds = if rates.feeds.is_empty() { 0 } else { lines(rates.feeds.len()).min(room / 3) };
+        let room = room.saturating_sub(feeds + u16::from(feeds > 0));
+        let (routes, backends) = (lines(rates.routes.len()), lines(rates.backends.len()));
+        let routes = routes.min(room.saturating_sub(backends).max(room / 2));
+        Self { routes, feeds, backends: room.saturating_sub(routes) }
+    }
 }
 
 fn head_lines(screen: &Screen) -> Vec<Line<'static>> {
@@ -136,20 +151,17 @@ enum Kind {
 /// Writes as many of the rows as there is room for, and says how many there is none for.
 fn table(kind: Kind, rows: &[Row], area: Rect, buffer: &mut Buffer) {
     let room = usize::from(area.height.saturating_sub(1));
-    let hidden = rows.len().saturating_sub(room);
     let title = match kind {
         Kind::Routes => "ROUTE",
         Kind::Backends => "BACKEND",
     };
-    let title = if hidden > 0 { format!("{title} (+{hidden})") } else { title.to_owned() };
+    let title = heading_of_names(title, rows.len(), room);
     let (state, failed) = match kind {
         Kind::Routes => ("", "REFUSED/s"),
         Kind::Backends => ("STATE", "FAILED/s"),
     };
-    let right = |text: &str| Line::from(text.to_owned()).alignment(Alignment::Right);
     let heading = ["SESSIONS", "OPENED/s", "MSGS/s", "BYTES/s", failed].map(right);
-    let heading = [Line::from(title), Line::from(state)].into_iter().chain(heading);
-    let heading = TableRow::new(heading).style(Style::new().add_modifier(Modifier::REVERSED));
+    let heading = titles([Line::from(title), Line::from(state)].into_iter().chain(heading));
     let lines = rows.iter().take(room).map(|row| {
         let numbers = [
             grouped(row.sessions),
@@ -172,6 +184,21 @@ fn table(kind: Kind, rows: &[Row], area: Rect, buffer: &mut Buffer) {
         Constraint::Length(9),
     ];
     Widget::render(Table::new(lines, widths).header(heading), area, buffer);
+}
+
+/// What stands over the names of `rows` lines, for `room` of which there is room.
+pub(super) fn heading_of_names(title: &str, rows: usize, room: usize) -> String {
+    let hidden = rows.saturating_sub(room);
+    if hidden > 0 { format!("{title} (+{hidden})") } else { title.to_owned() }
+}
+
+/// A table's heading.
+pub(super) fn titles<'l>(cells: impl IntoIterator<Item = Line<'l>>) -> TableRow<'l> {
+    TableRow::new(cells).style(Style::new().add_modifier(Modifier::REVERSED))
+}
+
+pub(super) fn right(text: &str) -> Line<'static> {
+    Line::from(text.to_owned()).alignment(Alignment::Right)
 }
 
 fn colour(state: BackendState) -> Style {

@@ -53,6 +53,9 @@ pub enum Violation {
     /// §5.5.1: a close reason that is not UTF-8.
     #[error("close reason is not UTF-8")]
     CloseReasonNotUtf8,
+    /// §5.6: a text message that is not UTF-8; found where a message is read, not where it is forwarded.
+    #[error("text message is not UTF-8")]
+    TextNotUtf8,
     /// A data frame longer than the configured `frame_bytes_max`.
     #[error("frame over {max} bytes")]
     FrameTooLong {
@@ -84,7 +87,7 @@ impl Violation {
             | Self::MessageInterrupted
             | Self::ClosePayloadTooShort
             | Self::CloseCodeIllegal { .. } => CloseCode::PROTOCOL_ERROR,
-            Self::CloseReasonNotUtf8 => CloseCode::INVALID_PAYLOAD,
+            Self::CloseReasonNotUtf8 | Self::TextNotUtf8 => CloseCode::INVALID_PAYLOAD,
             Self::FrameTooLong { .. } | Self::MessageTooLong { .. } => CloseCode::MESSAGE_TOO_BIG,
         }
     }

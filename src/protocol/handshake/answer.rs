@@ -3,7 +3,7 @@
 use httparse::{EMPTY_HEADER, Header, Status};
 
 use super::fields::{self, Occurrence};
-use super::{Body, HEADERS_MAX, UpgradeRequest};
+use super::{Body, HEADERS_MAX, Key, UpgradeRequest};
 use crate::protocol::frame::Rsv;
 
 /// What a backend's head says.
@@ -53,9 +53,36 @@ pub enum InvalidAnswer {
     /// §4.1 item 5: an extension the client did not offer.
     #[error("an extension that was not offered")]
     Extension,
+    /// RFC 7692 §7: parameters of permessage-deflate that are unknown, repeated, or have no place in an answer.
+    #[error("permessage-deflate with parameters that were not offered")]
+    Deflate,
     /// §4.1 item 6: a subprotocol the client did not offer.
     #[error("a subprotocol that was not offered")]
     Protocol,
+}
+
+/// What a request asked for, as far as the answer to it is judged by that.
+pub(super) trait Asked {
+    /// Its key.
+    fn key(&self) -> &Key;
+    /// Whether it offered this extension, whatever its parameters.
+    fn offers_extension(&self, name: &[u8]) -> bool;
+    /// Whether it offered this subprotocol.
+    fn offers_protocol(&self, protocol: &[u8]) -> bool;
+}
+
+impl Asked for UpgradeRequest<'_> {
+    fn key(&self) -> &Key {
+        UpgradeRequest::key(self)
+    }
+
+    fn offers_extension(&self, name: &[u8]) -> bool {
+        UpgradeRequest::offers_extension(self, name)
+    }
+
+    fn offers_protocol(&self, protocol: &[u8]) -> bool {
+        UpgradeRequest::offers_protocol(self, protocol)
+    }
 }
 
 /// Judges a whole head, as [`super::head_len`] delimits it, as the answer to `request`.
@@ -64,23 +91,14 @@ pub enum InvalidAnswer {
 /// [`InvalidAnswer`] where a client would have to fail the connection.
 pub fn answer(head: &[u8], request: &UpgradeRequest<'_>) -> Result<Answer, InvalidAnswer> {
     let mut table = [EMPTY_HEADER; HEADERS_MAX];
-    let mut response = httparse::Response::new(&mut table);
-    match response.parse(head) {
-        Ok(Status::Complete(_)) => {}
-        Ok(Status::Partial) => return Err(InvalidAnswer::Syntax(httparse::Error::Token)),
-        Err(error) => return Err(InvalidAnswer::Syntax(error)),
-    }
-    let status = response.code.unwrap_or_default();
-    let reason = response.reason.unwrap_or_default();
-    let headers = &*response.headers;
+    let Response { status, reason, headers } = parse(head, &mut table)?;
     match status {
         101 => {
             check_switching(headers, request)?;
             Ok(Answer::Switching { head: head_for_client(101, reason, headers), rsv: negotiated(headers) })
         }
-        100..=199 => Ok(Answer::Interim),
+        ..=199 => Ok(Answer::Interim),
         500..=599 => Ok(Answer::Unavailable { status }),
-        0..=99 => Err(InvalidAnswer::Syntax(httparse::Error::Status)),
         _ => {
             let body = Body::of_response(status, headers).ok_or(InvalidAnswer::Framing)?;
             Ok(Answer::Refused { status, head: head_for_client(status, reason, headers), body })
@@ -88,7 +106,34 @@ pub fn answer(head: &[u8], request: &UpgradeRequest<'_>) -> Result<Answer, Inval
     }
 }
 
-fn check_switching(headers: &[Header<'_>], request: &UpgradeRequest<'_>) -> Result<(), InvalidAnswer> {
+/// A head, read.
+pub(super) struct Response<'t, 'h> {
+    /// At least 100.
+    pub(super) status: u16,
+    pub(super) reason: &'h str,
+    pub(super) headers: &'t [Header<'h>],
+}
+
+/// Reads a whole head; its fields stay in `table`.
+pub(super) fn parse<'t, 'h>(
+    head: &'h [u8],
+    table: &'t mut [Header<'h>],
+) -> Result<Response<'t, 'h>, InvalidAnswer> {
+    let mut response = httparse::Response::new(table);
+    match response.parse(head) {
+        Ok(Status::Complete(_)) => {}
+        Ok(Status::Partial) => return Err(InvalidAnswer::Syntax(httparse::Error::Token)),
+        Err(error) => return Err(InvalidAnswer::Syntax(error)),
+    }
+    let status = response.code.unwrap_or_default();
+    if status < 100 {
+        return Err(InvalidAnswer::Syntax(httparse::Error::Status));
+    }
+    Ok(Response { status, reason: response.reason.unwrap_or_default(), headers: response.headers })
+}
+
+/// Whether a 101 is one for `request` (§4.1).
+pub(super) fn check_switching(headers: &[Header<'_>], request: &impl Asked) -> Result<(), InvalidAnswer> {
     if !fields::has_token(headers, "upgrade", "websocket")
         || !fields::has_token(headers, "connection", "upgrade")
     {

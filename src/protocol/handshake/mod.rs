@@ -2,11 +2,13 @@
 //!
 //! [`head_len`] finds a head in the bytes that arrived, [`RequestHead`] is what it asks, [`UpgradeRequest`] a
 //! client's request that may be forwarded, written for a backend by a [`Rewrite`]. [`Answer`] is what a backend said
-//! to it, [`Refusal`] or a [`FixedResponse`] what selat itself answers instead.
+//! to it, [`Refusal`] or a [`FixedResponse`] what selat itself answers instead. An [`Ask`] is a request of selat's own.
 
 mod accept;
 mod answer;
+mod ask;
 mod body;
+mod deflate;
 mod edits;
 mod fields;
 mod fixed;
@@ -21,7 +23,9 @@ mod target;
 
 pub use accept::Key;
 pub use answer::{Answer, InvalidAnswer, answer};
+pub use ask::{Answered, Ask};
 pub use body::Body;
+pub use deflate::{Context, Deflate};
 pub use edits::{Facts, HeaderEdits, InvalidEdit};
 pub use fields::Occurrence;
 pub use fixed::{FixedResponse, InvalidFixed};

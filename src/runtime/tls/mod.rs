@@ -216,6 +216,11 @@ impl Tls {
         self.session.borrow_mut().write(&self.socket, &mut self.workspace.0.borrow_mut(), bytes)
     }
 
+    /// So many of those are encrypted.
+    pub(super) fn owed(&self) -> usize {
+        self.session.borrow().owed
+    }
+
     /// Sends close_notify and FIN behind all that was written. Whether both have left; if not, it is to be called again.
     pub(super) fn finish(&self) -> bool {
         let mut session = self.session.borrow_mut();

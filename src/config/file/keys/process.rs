@@ -1,7 +1,7 @@
 //! The file itself, and what holds for the whole process.
 
 use super::Default::{Filled, Is, Nothing, Required};
-use super::{Key, Kind, POOL, Section, route::ROUTE, tls::LISTEN_TLS};
+use super::{Key, Kind, POOL, Section, feed::FEED, route::ROUTE, tls::LISTEN_TLS};
 
 const ADDRESS: Kind =
     Kind::Form("a listen address", "\":8765\", \"0.0.0.0:8765\", \"[::1]:8765\" or \"unix:/path\"");
@@ -31,6 +31,12 @@ pub(in super::super) const FILE: Section = Section {
             kind: Kind::Tables(&POOL),
             default: Nothing("no route can name one"),
             about: "Servers that do the same work.",
+        },
+        Key {
+            name: "feed",
+            kind: Kind::Tables(&FEED),
+            default: Nothing("no route can name one"),
+            about: "Sources that are extended to any number of clients.",
         },
         Key {
             name: "process",

@@ -1,6 +1,6 @@
 //! Routes: what is asked of a request, and what becomes of it.
 
-use super::Default::{Filled, Is, Nothing, Required};
+use super::Default::{Filled, Is, Nothing};
 use super::process::{NETWORK, PATH};
 use super::session::{LIMITS, PING, TIMEOUTS};
 use super::{Key, Kind, Section};
@@ -16,8 +16,8 @@ const SOURCE: Kind = Kind::Form(
 
 pub(super) const ROUTE: Section = Section {
     heading: "route.NAME",
-    about: "What is done with the requests that match: `listen`, `host` and `path` say which, exactly one of `pool` and \
-            `respond` says what.",
+    about: "What is done with the requests that match: `listen`, `host` and `path` say which, exactly one of `pool`, \
+            `feed` and `respond` says what.",
     keys: &[
         Key {
             name: "listen",
@@ -40,13 +40,19 @@ pub(super) const ROUTE: Section = Section {
         Key {
             name: "pool",
             kind: Kind::Form("the name of a pool", "\"chat\""),
-            default: Nothing("selat answers itself, see `respond`"),
+            default: Nothing("there is a `feed`, or selat answers itself, see `respond`"),
             about: "The pool whose servers get the session.",
+        },
+        Key {
+            name: "feed",
+            kind: Kind::Form("the name of a feed", "\"fx\""),
+            default: Nothing("there is a `pool`, or selat answers itself, see `respond`"),
+            about: "The feed whose messages the client gets.",
         },
         Key {
             name: "respond",
             kind: Kind::Either(&SCRIPT, &Kind::Table(&RESPOND)),
-            default: Nothing("the servers of `pool` do"),
+            default: Nothing("the servers of `pool` do, or the source of `feed`"),
             about: "What selat answers itself: `echo` sends every message back, `ticker` a numbered message every \
                     second, `ticker:100ms` at another pace; a table is an HTTP response.",
         },
@@ -226,14 +232,27 @@ const AUTH: Section = Section {
         Key {
             name: "kind",
             kind: Kind::Word(&["key", "basic", "jwt"]),
-            default: Required,
+            default: Nothing("there has to be a `first_message`"),
             about: "By a key out of a file, by user name and password (RFC 7617), or by a signed token (RFC 7519).",
+        },
+        Key {
+            name: "first_message",
+            kind: Kind::Form("the name of a member", "\"userKey\""),
+            default: Nothing("there has to be a `kind`"),
+            about: "On routes to a feed, in the place of `kind`: by a key in the first message, which is a JSON object \
+                    with the key in this member. Needs `keys_file`. A client without a good one gets Close 1008.",
+        },
+        Key {
+            name: "timeout",
+            kind: Kind::Duration,
+            default: Nothing("10 seconds: a program says its key at once, and nobody types it"),
+            about: "For the `first_message` to come; then Close 1008.",
         },
         Key {
             name: "keys_file",
             kind: PATH,
-            default: Nothing("there has to be one for `key`"),
-            about: "For `key`: the keys, one a line, `key` or `name:key`.",
+            default: Nothing("there has to be one for `key` and `first_message`"),
+            about: "For `key` and `first_message`: the keys, one a line, `key` or `name:key`.",
         },
         Key {
             name: "users_file",

@@ -95,40 +95,43 @@ pub(super) const POOL_TLS: Section = Section {
     heading: "pool.NAME.tls",
     about: "How TLS is spoken with the `wss://` backends of a pool. Its files are looked at for changes, as those of \
             a listener are.",
-    keys: &[
-        Key {
-            name: "ca",
-            kind: PATH,
-            default: Nothing(
-                "the authorities that this machine believes: its package `ca-certificates`, or what `SSL_CERT_FILE` names",
-            ),
-            about: "The authorities, in PEM, that have to have signed the backends' certificates. Nobody else is \
-                    believed then.",
-        },
-        Key {
-            name: "cert",
-            kind: PATH,
-            default: Nothing("backends that ask who selat is are shown nothing"),
-            about: "The certificate, in PEM, that is shown to backends that ask for one.",
-        },
-        Key {
-            name: "key",
-            kind: PATH,
-            default: Nothing("there is no `cert`"),
-            about: "The private key of `cert`, in PEM, not encrypted.",
-        },
-        Key {
-            name: "server_name",
-            kind: Kind::Form("the name of a server", "\"chat.internal\""),
-            default: Nothing("the host of the backend's URL"),
-            about: "The name that is asked for (SNI) and has to be in the backends' certificates.",
-        },
-        Key {
-            name: "insecure",
-            kind: Kind::Flag,
-            default: Is { toml: "false", because: "TLS with just anybody keeps nothing secret" },
-            about: "With `true`, no certificate of a backend is checked: whoever answers at its address is believed. \
-                    For trying things out; every start and reload warns of it.",
-        },
-    ],
+    keys: CLIENT_KEYS,
 };
+
+/// Where selat is the client, of a pool's backends or of a feed's sources.
+pub(super) const CLIENT_KEYS: &[Key] = &[
+    Key {
+        name: "ca",
+        kind: PATH,
+        default: Nothing(
+            "the authorities that this machine believes: its package `ca-certificates`, or what `SSL_CERT_FILE` names",
+        ),
+        about: "The authorities, in PEM, that have to have signed the backends' certificates. Nobody else is \
+                believed then.",
+    },
+    Key {
+        name: "cert",
+        kind: PATH,
+        default: Nothing("backends that ask who selat is are shown nothing"),
+        about: "The certificate, in PEM, that is shown to backends that ask for one.",
+    },
+    Key {
+        name: "key",
+        kind: PATH,
+        default: Nothing("there is no `cert`"),
+        about: "The private key of `cert`, in PEM, not encrypted.",
+    },
+    Key {
+        name: "server_name",
+        kind: Kind::Form("the name of a server", "\"chat.internal\""),
+        default: Nothing("the host of the backend's URL"),
+        about: "The name that is asked for (SNI) and has to be in the backends' certificates.",
+    },
+    Key {
+        name: "insecure",
+        kind: Kind::Flag,
+        default: Is { toml: "false", because: "TLS with just anybody keeps nothing secret" },
+        about: "With `true`, no certificate of a backend is checked: whoever answers at its address is believed. \
+                For trying things out; every start and reload warns of it.",
+    },
+];

@@ -1,26 +1,33 @@
 //! Who may open a session on a route.
 
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use super::super::item::Item;
 use super::super::table::Table;
 use crate::config::parse_rate;
 use crate::guard::{
-    Algorithm, ApiKeyAuth, ApiKeys, Auth, BasicAuth, JwtAuth, Rate, Settings, TokenKeys, Users, parse_network,
+    Algorithm, ApiKeyAuth, ApiKeys, Auth, BasicAuth, FirstMessageAuth, JwtAuth, Rate, Settings, TokenKeys,
+    Users, parse_network,
 };
+
+/// For a first message that is not told its time.
+const FIRST_MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Key,
     Basic,
     Jwt,
+    FirstMessage,
 }
 
 const KINDS: [(&str, Kind); 3] = [("key", Kind::Key), ("basic", Kind::Basic), ("jwt", Kind::Jwt)];
 
-/// The keys of `auth` that only one kind has.
-const KEYS_OF_KINDS: [(&str, &[Kind]); 9] = [
-    ("keys_file", &[Kind::Key]),
+/// The keys of `auth` that only some kinds have.
+const KEYS_OF_KINDS: [(&str, &[Kind]); 10] = [
+    ("keys_file", &[Kind::Key, Kind::FirstMessage]),
+    ("timeout", &[Kind::FirstMessage]),
     ("users_file", &[Kind::Basic]),
     ("from", &[Kind::Key, Kind::Jwt]),
     ("algorithm", &[Kind::Jwt]),
@@ -69,11 +76,12 @@ fn handshakes(limits: &Table<'_>) -> Option<Rate> {
 }
 
 fn auth(table: &Table<'_>) -> Option<Auth> {
-    let kind = table.find("kind", |item| item.word(&KINDS))?;
-    let (kind_name, _) = KINDS.iter().find(|(_, other)| *other == kind)?;
+    let kind = kind(table)?;
+    let word = KINDS.iter().find(|(_, other)| *other == kind).map(|(word, _)| format!("kind = {word:?}"));
     for (name, kinds) in KEYS_OF_KINDS {
         if table.has(name) && !kinds.contains(&kind) {
-            table.wrong_key::<()>(name, format!("kind = {kind_name:?} has no such key; remove it"));
+            let word = word.as_deref().unwrap_or("first_message");
+            table.wrong_key::<()>(name, format!("{word} has no such key; remove it"));
         }
     }
     let from = table.find("from", |item| item.list(|item| item.form()));
@@ -94,7 +102,21 @@ fn auth(table: &Table<'_>) -> Option<Auth> {
             auth.from = from.unwrap_or(auth.from);
             Auth::Jwt(JwtAuth { issuer, audience, ..auth })
         }
+        Kind::FirstMessage => {
+            let member = table.find("first_message", |item| item.text());
+            let timeout = table.find("timeout", |item| item.duration()).unwrap_or(FIRST_MESSAGE_TIMEOUT);
+            let keys = table.must("keys_file", |item| item.parsed(ApiKeys::parse))?;
+            Auth::FirstMessage(FirstMessageAuth { member: member?, keys, timeout })
+        }
     })
+}
+
+fn kind(table: &Table<'_>) -> Option<Kind> {
+    match (table.has("kind"), table.has("first_message")) {
+        (false, true) => Some(Kind::FirstMessage),
+        (true, true) => table.wrong_key("first_message", "there is a kind too; a route has one of the two"),
+        (true, false) | (false, false) => table.must("kind", |item| item.word(&KINDS)),
+    }
 }
 
 fn token_keys(table: &Table<'_>) -> Option<TokenKeys> {

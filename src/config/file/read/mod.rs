@@ -1,6 +1,7 @@
 //! From tables to the model: each section in a file of its own, references between them looked up by name.
 
 mod acme;
+mod feed;
 mod guard;
 mod pool;
 mod process;
@@ -22,6 +23,7 @@ use crate::config::{Config, Listen, ListenAddress};
 struct Known<'f> {
     listeners: Names<'f>,
     pools: Names<'f>,
+    feeds: Names<'f>,
 }
 
 /// Names in the order of the file, which is that of the model.
@@ -35,13 +37,18 @@ struct Names<'f> {
 pub(super) fn config(file: &Table<'_>) -> Option<Config> {
     let listeners = file.named("listen");
     let pools = file.named("pool");
+    let feeds = file.named("feed");
     let routes = file.named("route");
     // Known by name even where they are wrong, so that no mistake is told twice.
-    let known = Known { listeners: Names::new("listen", &listeners), pools: Names::new("pool", &pools) };
+    let known = Known {
+        listeners: Names::new("listen", &listeners),
+        pools: Names::new("pool", &pools),
+        feeds: Names::new("feed", &feeds),
+    };
     if routes.is_empty() {
         file.need(
             "route",
-            "there is no route; write [route.all], and below it pool = \"NAME\" or respond = \"echo\"",
+            "there is no route; write [route.all], and below it pool = \"NAME\", feed = \"NAME\" or respond = \"echo\"",
         );
     }
     if listeners.is_empty() {
@@ -53,8 +60,14 @@ pub(super) fn config(file: &Table<'_>) -> Option<Config> {
     let admin = file.table_if_any("admin").map(|table| process::admin(&table));
     let listeners = all(&listeners, process::listen);
     let pools = all(&pools, pool::pool);
+    let feeds = all(&feeds, feed::feed);
     let routes = all(&routes, |named| route::route(named, &known));
     let (listeners, admin) = (listeners?, admin.map_or(Some(None), |admin| admin.map(Some))?);
+    let mut pools = pools?;
+    let feeds: Option<Vec<_>> = feeds?.into_iter().map(|feed| feed.place(&mut pools)).collect();
+    let Some(feeds) = feeds else {
+        return file.wrong("there are too many pools and feeds; 65535 is the most");
+    };
     Some(Config {
         listeners,
         admin,
@@ -65,9 +78,9 @@ pub(super) fn config(file: &Table<'_>) -> Option<Config> {
         handover: process.handover,
         forwarding,
         log,
-        pools: pools?.into_iter().map(Arc::new).collect(),
+        pools: pools.into_iter().map(Arc::new).collect(),
         routes: routes?.into_iter().map(Arc::new).collect(),
-        feeds: Vec::new(),
+        feeds: feeds.into_iter().map(Arc::new).collect(),
         effective: Arc::default(),
     })
 }
@@ -91,6 +104,7 @@ pub(super) fn check(file: &Table<'_>, config: &Config) {
     }
     shadow::warn(&config.routes, &file.named("route"));
     pool::warn_of_unused(config, &file.named("pool"));
+    feed::warn_of_unused(config, &file.named("feed"));
 }
 
 /// Every one of them, even behind one that is wrong.

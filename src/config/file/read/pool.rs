@@ -47,7 +47,7 @@ pub(super) fn pool(named: &Named<'_>) -> Option<Pool> {
     let resolve_every = table.get("resolve_every", |item| item.duration());
     let send_proxy = table.get("send_proxy", |item| item.word(&PROXY_VERSIONS));
     let backends = table.find("backends", backends);
-    let tls = tls::client(table, backends.as_deref().unwrap_or_default());
+    let tls = tls::client(table, "backends", backends.as_deref().unwrap_or_default());
     Some(Pool {
         name: name.clone(),
         policy,
@@ -225,7 +225,7 @@ fn url_path(item: &Item<'_>) -> Option<String> {
 }
 
 /// RFC 9110 §5.6.2; cookie names are tokens too (RFC 6265 §4.1.1).
-fn is_token(text: &str) -> bool {
+pub(super) fn is_token(text: &str) -> bool {
     let is_tchar = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !text.is_empty() && text.bytes().all(is_tchar)
 }

@@ -3,7 +3,8 @@
 use super::super::item::Item;
 use super::super::table::{Named, Table};
 use super::{Known, guard, responder};
-use crate::config::{PoolId, Route, Target};
+use crate::config::{FeedId, PoolId, Route, Target};
+use crate::guard::{Auth, Settings};
 use crate::protocol::handshake::{HeaderEdits, InvalidEdit, PathRewrite};
 use crate::routing::{ListenId, Matcher};
 use crate::session;
@@ -39,15 +40,20 @@ pub(super) fn route(named: &Named<'_>, known: &Known<'_>) -> Option<Route> {
 }
 
 fn target(table: &Table<'_>, known: &Known<'_>) -> Option<Target> {
-    match (table.has("pool"), table.has("respond")) {
-        (true, false) => {
+    match ["pool", "feed", "respond"].map(|name| table.has(name)) {
+        [true, false, false] => {
             table.find("pool", |item| known.pools.find(item).map(|pool| Target::Pool(PoolId(pool))))
         }
-        (false, true) => table.find("respond", responder::responder),
-        (true, true) => table.wrong_key("respond", "there is a pool too; a route has one of the two"),
-        (false, false) => {
-            table.wrong("there is nothing to do with a request; write pool = \"NAME\" or respond = \"echo\"")
+        [false, true, false] => {
+            table.find("feed", |item| known.feeds.find(item).map(|feed| Target::Feed(FeedId(feed))))
         }
+        [false, false, true] => table.find("respond", responder::responder),
+        [true, true, _] => table.wrong_key("feed", "there is a pool too; a route has one of the two"),
+        [true, false, true] => table.wrong_key("respond", "there is a pool too; a route has one of the two"),
+        [false, true, true] => table.wrong_key("respond", "there is a feed too; a route has one of the two"),
+        [false, false, false] => table.wrong(
+            "there is nothing to do with a request; write pool = \"NAME\", feed = \"NAME\" or respond = \"echo\"",
+        ),
     }
 }
 
@@ -56,7 +62,14 @@ fn check_use(table: &Table<'_>, route: &Route) {
     let Route { rewrite, request_headers, response_headers, guard, session, .. } = route;
     let default = session::Settings::default();
     let (what, useless): (_, &[(&str, bool)]) = match route.target {
-        Target::Pool(_) | Target::Feed(_) => return,
+        Target::Pool(_) => ("", &[]),
+        Target::Feed(_) => (
+            "a feed has one source for all, and no client's request goes there",
+            &[
+                ("rewrite", *rewrite != PathRewrite::default()),
+                ("request_headers", !request_headers.is_empty()),
+            ],
+        ),
         Target::Echo | Target::Ticker { .. } => (
             "selat itself, which answers here, does nothing with it",
             &[
@@ -89,6 +102,34 @@ fn check_use(table: &Table<'_>, route: &Route) {
     };
     for (name, _) in useless.iter().filter(|(_, is_asked_for)| *is_asked_for) {
         table.wrong_key::<()>(name, format!("{what}; remove it"));
+    }
+    match route.target {
+        Target::Feed(_) => check_use_of_feed(table, route),
+        Target::Pool(_) | Target::Echo | Target::Ticker { .. } => {
+            if matches!(guard.auth, Some(Auth::FirstMessage(_))) {
+                table.table("auth").wrong_key::<()>(
+                    "first_message",
+                    "only on a route to a feed does selat take messages for itself; write kind = \"key\", and have \
+                     clients send it in their request",
+                );
+            }
+        }
+        Target::Fixed(_) => {}
+    }
+}
+
+/// What a route to a feed can be asked for, but for a part of it.
+fn check_use_of_feed(table: &Table<'_>, route: &Route) {
+    if let Some(ping) = table.table_if_any("ping").filter(|ping| ping.has("backend")) {
+        let what = "a feed pings its source by itself; write stall.ping in its table, and remove this";
+        ping.wrong_key::<()>("backend", what);
+    }
+    let Settings { auth, connections_per_identity, .. } = &route.guard;
+    if matches!(auth, Some(Auth::FirstMessage(_))) && connections_per_identity.is_some() {
+        table.table("limits").wrong_key::<()>(
+            "connections_per_identity",
+            "connections are counted before the first message says who it is; write connections_per_ip",
+        );
     }
 }
 

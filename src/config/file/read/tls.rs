@@ -116,9 +116,10 @@ fn handshakes(text: &str) -> Result<Option<NonZeroU32>, String> {
         .map_err(|_| "4294967295/s is the most; write off for no limit".to_owned())
 }
 
-/// How a pool speaks TLS, from its table `tls`, with those of its backends that want it; nothing if none does.
+/// How a pool speaks TLS, from its table `tls`, with those of its backends that want it; nothing if none does. They
+/// stand under `key`, which says what they are.
 #[expect(clippy::option_option, reason = "the outer one is: a mistake was noted")]
-pub(super) fn client(pool: &Table<'_>, backends: &[Backend]) -> Option<Option<Client>> {
+pub(super) fn client(pool: &Table<'_>, key: &str, backends: &[Backend]) -> Option<Option<Client>> {
     let table = &pool.table("tls");
     let certificate = (table.has("cert") || table.has("key")).then(|| certificate(table));
     let server_name = table.find("server_name", |item| item.text());
@@ -130,15 +131,16 @@ pub(super) fn client(pool: &Table<'_>, backends: &[Backend]) -> Option<Option<Cl
     let mut hosts = backends.iter().map(|backend| &backend.url).filter(|url| url.transport == Transport::Tls);
     if hosts.clone().next().is_none() {
         if pool.has("tls") {
-            table.odd("no backend of this pool is asked for TLS; write wss:// in their URLs, or remove it");
+            table
+                .odd(format!("none of the {key} is asked for TLS; write wss:// in their URLs, or remove it"));
         }
         return Some(None);
     }
     let verification = if is_insecure {
-        table.odd(
-            "insecure = true: certificates of backends are not checked, so whoever answers at their addresses can read \
-             and change everything; name their authority in ca instead",
-        );
+        table.odd(format!(
+            "insecure = true: certificates of {key} are not checked, so whoever answers at their addresses can read \
+             and change everything; name their authority in ca instead"
+        ));
         Verification::Insecure
     } else if table.has("ca") {
         Verification::By(ca?)
@@ -148,7 +150,7 @@ pub(super) fn client(pool: &Table<'_>, backends: &[Backend]) -> Option<Option<Cl
             Err(error) => {
                 return table.wrong(format!(
                     "the authorities that this machine believes cannot be read: {error}; install ca-certificates, or \
-                     name the backends' authority in ca"
+                     name the authority of the {key} in ca"
                 ));
             }
         }
@@ -162,6 +164,6 @@ pub(super) fn client(pool: &Table<'_>, backends: &[Backend]) -> Option<Option<Cl
     match hosts.find_map(|url| client.server_name(&url.host).err()) {
         None => Some(Some(client)),
         Some(error) if table.has("server_name") => table.wrong_key("server_name", error),
-        Some(error) => pool.wrong_key("backends", format!("{error}; or the right one as tls.server_name")),
+        Some(error) => pool.wrong_key(key, format!("{error}; or the right one as tls.server_name")),
     }
 }

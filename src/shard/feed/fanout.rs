@@ -1,0 +1,295 @@
+//! Hands the messages of a feed to this shard's clients of it: writes straight to one connection after the other.
+//!
+//! A client that takes all that it is offered costs a look at its place and a write. One that does not keeps the rest of
+//! the message that was cut, and its own session goes on from there when it makes room: nobody waits for it.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Instant;
+
+use crate::feed::{Batch, Hub, HubCounters, Lags, Offer, Settings, State, SubscriberId, Wish};
+use crate::runtime::{Driver, TaskId};
+use crate::shard::books::RouteBooks;
+use crate::shard::lane::Lane;
+use crate::telemetry::{FeedCounters, Traffic};
+
+/// Batches that wait until everybody has been offered those before them; beyond, the source is not read.
+const BATCHES_MAX: usize = 16;
+
+/// The same where the source is another shard's; beyond, the oldest is left out, and all clients miss it.
+const BATCHES_DROPPED_AT: usize = 4096;
+
+/// Clients that are served before others than this feed get their turn: half a millisecond.
+const TURN_CLIENTS: usize = 64;
+
+/// The clients of a feed on this shard.
+pub(super) struct Fanout {
+    driver: Driver,
+    hub: RefCell<Hub>,
+    /// What has been published since the round in progress began. So nobody falls behind for the others' sake.
+    inbox: RefCell<VecDeque<Arc<Batch>>>,
+    /// Bytes that one round may bring.
+    round_bytes_max: Cell<usize>,
+    /// Tasks that wait for room in the inbox.
+    waiting: RefCell<Vec<TaskId>>,
+    /// By [`SubscriberId`].
+    outlets: RefCell<Vec<Option<Seat>>>,
+    /// Who is served next, and how many in all are to be, in turn.
+    next: Cell<usize>,
+    left: Cell<usize>,
+    /// The task that serves them; `None` before it has run.
+    task: Cell<Option<TaskId>>,
+    /// When the newest message was read whose delivery has been measured.
+    measured: Cell<Option<Instant>>,
+    counters: RefCell<FeedCounters>,
+}
+
+/// A client among the others.
+#[derive(Clone)]
+struct Seat {
+    id: SubscriberId,
+    outlet: Rc<Outlet>,
+}
+
+/// A client's connection, as long as it has one: its session reads it, the fan-out writes to it.
+pub(super) struct Outlet {
+    pub(super) lane: RefCell<Lane>,
+    /// The session's.
+    pub(super) task: TaskId,
+    /// Whether messages may go there.
+    pub(super) is_open: Cell<bool>,
+    pub(super) fate: Cell<Fate>,
+    /// What has been sent.
+    pub(super) sent: Cell<Traffic>,
+    /// When something was delivered last.
+    pub(super) delivered_at: Cell<Instant>,
+    pub(super) route: Option<RouteBooks>,
+}
+
+/// What the fan-out found about a client, for its session to act on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// Nothing.
+    Well,
+    /// More waits for it than may.
+    TooSlow,
+    /// Its connection is gone.
+    Broken,
+}
+
+impl Fanout {
+    pub(super) fn new(driver: Driver, settings: &Settings) -> Self {
+        Self {
+            measured: Cell::new(None),
+            hub: RefCell::new(Hub::new(settings)),
+            inbox: RefCell::default(),
+            round_bytes_max: Cell::new(settings.slow.buffer_bytes_max / 2),
+            waiting: RefCell::default(),
+            outlets: RefCell::default(),
+            next: Cell::new(0),
+            left: Cell::new(0),
+            task: Cell::new(None),
+            counters: RefCell::default(),
+            driver,
+        }
+    }
+
+    /// Serves the clients, for as long as the shard lives.
+    ///
+    /// # Cancel safety
+    /// Dropped only when the shard ends.
+    pub(super) async fn run(self: Rc<Self>) {
+        self.task.set(Some(self.driver.current()));
+        poll_fn(|_| {
+            self.turn();
+            Poll::Pending
+        })
+        .await
+    }
+
+    pub(super) fn adopt(&self, settings: &Settings) {
+        self.round_bytes_max.set(settings.slow.buffer_bytes_max / 2);
+        self.hub.borrow_mut().adopt(settings);
+    }
+
+    pub(super) fn handle_state(&self, state: State) {
+        self.hub.borrow_mut().handle_state(state);
+        self.begin_round();
+    }
+
+    /// Hands out what has been published, when its turn comes.
+    pub(super) fn handle_batch(&self, batch: Arc<Batch>) {
+        let mut inbox = self.inbox.borrow_mut();
+        if inbox.len() >= BATCHES_DROPPED_AT {
+            // The hub counts what is missing.
+            inbox.pop_front();
+        }
+        inbox.push_back(batch);
+        if let Some(task) = self.task.get() {
+            self.driver.wake(task);
+        }
+    }
+
+    pub(super) fn handle_detached(&self) {
+        self.inbox.borrow_mut().clear();
+        self.hub.borrow_mut().handle_detached();
+    }
+
+    /// Whether more may be published; if not, the calling task is polled again when it may.
+    pub(super) fn has_room(&self) -> bool {
+        let has_room = self.inbox.borrow().len() < BATCHES_MAX;
+        if !has_room {
+            self.waiting.borrow_mut().push(self.driver.current());
+        }
+        has_room
+    }
+
+    pub(super) fn state(&self) -> State {
+        self.hub.borrow().state()
+    }
+
+    pub(super) fn clients(&self) -> usize {
+        self.hub.borrow().subscribers()
+    }
+
+    pub(super) fn join(&self, wish: Wish, outlet: Rc<Outlet>) -> SubscriberId {
+        let id = self.hub.borrow_mut().subscribe(wish);
+        let mut outlets = self.outlets.borrow_mut();
+        if outlets.len() <= id.index() {
+            outlets.resize(id.index() + 1, None);
+        }
+        if let Some(place) = outlets.get_mut(id.index()) {
+            *place = Some(Seat { id, outlet });
+        }
+        id
+    }
+
+    pub(super) fn leave(&self, id: SubscriberId) {
+        self.hub.borrow_mut().unsubscribe(id);
+        if let Some(place) = self.outlets.borrow_mut().get_mut(id.index()) {
+            *place = None;
+        }
+    }
+
+    pub(super) fn hub(&self) -> &RefCell<Hub> {
+        &self.hub
+    }
+
+    /// What is to be reported.
+    pub(super) fn counters(&self) -> FeedCounters {
+        let (mut hub, mut counters) = (self.hub.borrow_mut(), self.counters.borrow_mut());
+        let HubCounters { deliveries, conflated, dropped, evicted_by_buffer } = hub.take_counters();
+        counters.deliveries.merge(deliveries);
+        counters.conflated += conflated;
+        counters.dropped += dropped;
+        if evicted_by_buffer > 0 {
+            *counters.evicted.entry("buffer").or_default() += evicted_by_buffer;
+        }
+        counters.clients_now = u64::try_from(hub.subscribers()).unwrap_or(u64::MAX);
+        Lags { slowest: counters.lag_slowest, p99: counters.lag_p99 } = hub.lags();
+        counters.clone()
+    }
+
+    /// Counts a client that is sent away because it has taken nothing for too long.
+    pub(super) fn count_evicted(&self) {
+        *self.counters.borrow_mut().evicted.entry("time").or_default() += 1;
+    }
+
+    /// Has every client served, in the pass in progress and those behind it.
+    fn begin_round(&self) {
+        self.left.set(self.outlets.borrow().len());
+        if let Some(task) = self.task.get() {
+            self.driver.wake(task);
+        }
+    }
+
+    fn turn(&self) {
+        if self.left.get() == 0 && !self.take_inbox() {
+            return;
+        }
+        let outlets = self.outlets.borrow();
+        for _ in 0..TURN_CLIENTS.min(self.left.get()) {
+            let index = if self.next.get() < outlets.len() { self.next.get() } else { 0 };
+            self.next.set(index + 1);
+            self.left.set(self.left.get() - 1);
+            if let Some(Some(Seat { id, outlet })) = outlets.get(index) {
+                self.deliver(*id, outlet);
+            }
+        }
+        if self.left.get() == 0 {
+            self.measure();
+        }
+        if self.left.get() > 0 || !self.inbox.borrow().is_empty() {
+            self.driver.poll_again();
+        }
+    }
+
+    /// Begins a round with what has been published meanwhile; whether there is any.
+    fn take_inbox(&self) -> bool {
+        let (mut inbox, mut hub) = (self.inbox.borrow_mut(), self.hub.borrow_mut());
+        let mut bytes = 0;
+        while bytes <= self.round_bytes_max.get() {
+            let Some(batch) = inbox.pop_front() else { break };
+            bytes += batch.bytes();
+            hub.handle_batch(&batch);
+        }
+        let outlets = self.outlets.borrow();
+        while let Some(id) = hub.poll_too_slow() {
+            if let Some(Some(seat)) = outlets.get(id.index()) {
+                self.judge(&seat.outlet, Fate::TooSlow);
+            }
+        }
+        self.left.set(outlets.len());
+        self.waiting.borrow_mut().drain(..).for_each(|task| self.driver.wake(task));
+        bytes > 0
+    }
+
+    /// Everybody who keeps up has the newest message now.
+    fn measure(&self) {
+        let newest = self.hub.borrow().newest_received_at();
+        if let Some(at) = newest.filter(|_| newest != self.measured.replace(newest)) {
+            let took = self.driver.clock().saturating_duration_since(at);
+            self.counters.borrow_mut().delivery_time.record(took);
+        }
+    }
+
+    /// Writes what waits for a client, as far as its connection takes it.
+    pub(super) fn deliver(&self, id: SubscriberId, outlet: &Outlet) {
+        let Ok(mut lane) = outlet.lane.try_borrow_mut() else { return };
+        let mut hub = self.hub.borrow_mut();
+        while outlet.is_open.get() && lane.is_flushed() {
+            let bytes = match hub.offer(id) {
+                Offer::UpToDate => return,
+                Offer::TooSlow => return self.judge(outlet, Fate::TooSlow),
+                Offer::Bytes(bytes) => bytes,
+            };
+            let Ok(taken) = lane.offer(bytes) else { return self.judge(outlet, Fate::Broken) };
+            let before = hub.counters().deliveries;
+            lane.keep(hub.handle_taken(id, taken, self.driver.now()));
+            self.count(outlet, hub.counters().deliveries.since(before));
+        }
+        if !lane.is_flushed() {
+            // Its session knows how long it may take.
+            self.driver.wake(outlet.task);
+        }
+    }
+
+    fn judge(&self, outlet: &Outlet, fate: Fate) {
+        outlet.fate.set(fate);
+        self.driver.wake(outlet.task);
+    }
+
+    fn count(&self, outlet: &Outlet, delivered: Traffic) {
+        outlet.delivered_at.set(self.driver.now());
+        let mut sent = outlet.sent.get();
+        sent.merge(delivered);
+        outlet.sent.set(sent);
+        if let Some(route) = &outlet.route {
+            route.borrow_mut().sessions.from_backends.merge(delivered);
+        }
+    }
+}

@@ -1,0 +1,387 @@
+//! Serves one client of a feed: reads what it says, and sends what the fan-out could not.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Instant;
+
+use super::FeedState;
+use super::fanout::{Fate, Outlet};
+use crate::feed::{Query, Subscriber, SubscriberId, Terms, Utterance, Wish};
+use crate::guard::Auth;
+use crate::protocol::frame::CloseCode;
+use crate::runtime::Stream;
+use crate::session::{Backlog, Cause, Peer, Side, Why};
+use crate::shard::Shard;
+use crate::shard::lane::{Flush, Lane, ending};
+use crate::shard::record::{Ledger, Summary};
+use crate::shard::upgrade::FeedOpening;
+use crate::shard::visitor::Visitor;
+use crate::telemetry::Traffic;
+
+/// Reads before other sessions get their turn.
+const TURN_READS: usize = 4;
+
+struct Session {
+    shard: Rc<Shard>,
+    feed: Rc<FeedState>,
+    outlet: Rc<Outlet>,
+    subscriber: Subscriber,
+    /// Its place among the subscribers, once it is admitted.
+    seat: Option<SubscriberId>,
+    /// What it asks for when it joins.
+    query: Option<Box<Query>>,
+    ledger: Ledger,
+    received: Traffic,
+    /// Of the times that the subscriber was slowed down, those that are in the counters.
+    throttled: u64,
+    /// When it closes, because the shard drains.
+    leave_at: Option<Instant>,
+    /// What ended it, if it was not the subscriber's doing.
+    cause: Option<Cause>,
+    /// When what is left gets cut; set with the cause.
+    cut_at: Option<Instant>,
+    is_cut: bool,
+}
+
+/// A client of a feed, from its 101 to its end.
+pub(in crate::shard) struct FeedSession(Session);
+
+impl FeedSession {
+    pub(in crate::shard) fn new(
+        shard: Rc<Shard>,
+        client: Stream,
+        visitor: Visitor,
+        opening: FeedOpening,
+    ) -> Self {
+        let FeedOpening { feed, query, early } = opening;
+        let (now, route) = (shard.now(), visitor.route().cloned());
+        let first_message_within = route.as_ref().and_then(|route| match &route.route.guard.auth {
+            Some(Auth::FirstMessage(auth)) => Some(auth.timeout),
+            Some(Auth::ApiKey(_) | Auth::Basic(_) | Auth::Jwt(_)) | None => None,
+        });
+        let session = route.as_ref().map(|route| route.settings.clone()).unwrap_or_default();
+        let settings = feed.settings();
+        let terms = Terms { session: &session, feed: &settings, first_message_within };
+        let outlet = Outlet {
+            lane: RefCell::new(Lane::new(client)),
+            task: shard.driver.current(),
+            is_open: Cell::new(false),
+            fate: Cell::new(Fate::Well),
+            sent: Cell::default(),
+            delivered_at: Cell::new(now),
+            route: route.map(|route| route.books.clone()),
+        };
+        let mut session = Session {
+            subscriber: Subscriber::new(terms, now),
+            outlet: Rc::new(outlet),
+            seat: None,
+            query: (query != Query::default()).then(|| Box::new(query)),
+            throttled: 0,
+            ledger: Ledger::open(&shard, visitor),
+            received: Traffic::default(),
+            leave_at: None,
+            cause: None,
+            cut_at: None,
+            is_cut: false,
+            feed,
+            shard,
+        };
+        if session.subscriber.may_send() {
+            let mut out = Vec::new();
+            session.join(&mut out);
+            session.send(&out);
+        }
+        session.take(&early, now);
+        Self(session)
+    }
+
+    /// Serves until the connection is closed. A panic ends this session, and no other.
+    ///
+    /// # Cancel safety
+    /// Dropping it closes the connection at once.
+    pub(in crate::shard) async fn run(&mut self) {
+        let session = &mut self.0;
+        poll_fn(|_| match catch_unwind(AssertUnwindSafe(|| session.step())) {
+            Ok(poll) => poll,
+            Err(_) => catch_unwind(AssertUnwindSafe(|| session.fail())).unwrap_or(Poll::Ready(())),
+        })
+        .await;
+        session.shard.driver.set_deadline(None);
+        session.finish();
+    }
+}
+
+impl Session {
+    fn step(&mut self) -> Poll<()> {
+        let now = self.shard.now();
+        self.take_orders(now);
+        for _ in 0..TURN_READS {
+            self.flush(now);
+            let disposition = self.subscriber.disposition();
+            self.outlet.lane.borrow_mut().settle(disposition);
+            let is_gone = self.outlet.fate.get() == Fate::Broken || self.outlet.lane.borrow().is_closed();
+            self.is_cut = self.shard.is_cut.get() || self.cut_at.is_some_and(|at| at <= now);
+            if is_gone || self.is_cut {
+                return Poll::Ready(());
+            }
+            if !self.read(now) && !self.keep_time(now) {
+                return self.wait();
+            }
+        }
+        self.shard.driver.poll_again();
+        Poll::Pending
+    }
+
+    /// What the shard, or the fan-out, wants of this session.
+    fn take_orders(&mut self, now: Instant) {
+        if let Some(drain) = self.shard.drain.get().filter(|_| self.leave_at.is_none()) {
+            self.leave_at = Some(self.shard.drain_at(drain.window));
+        }
+        if self.leave_at.is_some_and(|at| at <= now) {
+            self.close(CloseCode::GOING_AWAY, "going away", Why::Drained);
+        }
+        if self.feed.is_gone() {
+            self.close(CloseCode::SERVICE_RESTART, "service restart", Why::Retired);
+        }
+        match self.outlet.fate.get() {
+            Fate::Well => {}
+            Fate::TooSlow => self.evict(),
+            Fate::Broken => self.note(Side::Client, Why::Vanished, None),
+        }
+        let evict_at = self.seat.and_then(|seat| self.feed.fanout.hub().borrow().evict_at(seat));
+        if evict_at.is_some_and(|at| at <= now) {
+            if !self.subscriber.is_over() {
+                self.feed.fanout.count_evicted();
+            }
+            self.evict();
+        }
+    }
+
+    fn evict(&mut self) {
+        self.close(CloseCode::TRY_AGAIN_LATER, "too slow", Why::Evicted);
+    }
+
+    /// Writes what has been waiting, and what more there is then.
+    fn flush(&mut self, now: Instant) {
+        let flushed = self.outlet.lane.borrow_mut().flush();
+        let fanout = &self.feed.fanout;
+        match (flushed, self.seat) {
+            (Err(_), _) => return self.vanished(),
+            (Ok(Flush::Nothing), _) => {}
+            (Ok(Flush::Some), seat) => {
+                self.subscriber.handle_progress(now);
+                seat.into_iter().for_each(|seat| fanout.hub().borrow_mut().handle_progress(seat, now));
+            }
+            (Ok(Flush::All { .. }), seat) => {
+                self.subscriber.handle_progress(now);
+                seat.into_iter().for_each(|seat| fanout.hub().borrow_mut().handle_flushed(seat));
+            }
+        }
+        if let Some(seat) = self.seat {
+            fanout.deliver(seat, &self.outlet);
+        }
+        if self.outlet.fate.get() == Fate::Broken {
+            self.vanished();
+        }
+    }
+
+    /// Reads once, and acts on it; whether there may be more.
+    fn read(&mut self, now: Instant) -> bool {
+        let shard = self.shard.clone();
+        let mut scratch = shard.scratch.borrow_mut();
+        let read = {
+            let mut lane = self.outlet.lane.borrow_mut();
+            // Backpressure: a client that does not take its answers asks for no more of them.
+            if self.subscriber.reads() && lane.is_flushed() { lane.read(&mut scratch) } else { Ok(None) }
+        };
+        match read {
+            Ok(None) => return false,
+            Ok(Some(0)) => self.vanished(),
+            Ok(Some(len)) => self.take(scratch.get(..len).unwrap_or_default(), now),
+            Err(error) => {
+                self.note(Side::Client, ending(&error).into(), None);
+                self.vanished();
+            }
+        }
+        true
+    }
+
+    /// Judges what the client has sent, keeps what cannot be judged yet, and answers.
+    fn take(&mut self, mut bytes: &[u8], now: Instant) {
+        let mut answer = Vec::new();
+        loop {
+            let flow = self.subscriber.handle_bytes(bytes, now, &mut answer);
+            self.received.add(flow.forward, flow.messages);
+            self.ledger.count(None, Peer::Client, flow.forward, flow.messages);
+            bytes = flow.rest(bytes);
+            let mut has_said = false;
+            while let Some(said) = self.subscriber.poll_said() {
+                has_said = true;
+                self.heed(said, &mut answer);
+            }
+            if !has_said {
+                break;
+            }
+        }
+        if let Some(rtt) = self.subscriber.take_rtt() {
+            self.shard.answered(Peer::Client, rtt);
+        }
+        self.outlet.lane.borrow_mut().kept.extend_from_slice(bytes);
+        self.send(&answer);
+    }
+
+    fn heed(&mut self, said: Utterance, answer: &mut Vec<u8>) {
+        match said {
+            Utterance::First(payload) => self.admit(&payload, answer),
+            Utterance::Subscribe(keys) => {
+                self.feed.want(&self.shard, &keys);
+                self.choose();
+            }
+            Utterance::Unsubscribe(keys) => {
+                self.feed.unwant(&self.shard, &keys);
+                self.choose();
+            }
+            Utterance::Forward(kind, payload) => self.feed.forward(&self.shard, kind, payload),
+        }
+    }
+
+    /// The first message opens the door, or does not.
+    fn admit(&mut self, payload: &[u8], answer: &mut Vec<u8>) {
+        let route = self.ledger.route_state();
+        let identity = route.and_then(|route| match &route.route.guard.auth {
+            Some(Auth::FirstMessage(auth)) => auth.admit(payload),
+            Some(Auth::ApiKey(_) | Auth::Basic(_) | Auth::Jwt(_)) | None => None,
+        });
+        match identity {
+            Some(identity) => {
+                self.ledger.identify(identity);
+                self.subscriber.admit();
+                self.join(answer);
+            }
+            None => {
+                let why = Why::Unauthorized;
+                self.subscriber.close(CloseCode::POLICY, "authentication failed", why, answer);
+            }
+        }
+    }
+
+    /// Takes its place among the subscribers.
+    fn join(&mut self, answer: &mut Vec<u8>) {
+        let query = self.query.take().map(|query| *query).unwrap_or_default();
+        let settings = self.feed.settings();
+        // Where keys are chosen by messages, nobody has any before.
+        let keys = query.keys.or_else(|| settings.subscriptions.is_some().then(Vec::new));
+        let wish = Wish {
+            snapshot: settings.key.is_some() && query.last.unwrap_or(settings.snapshot),
+            history: settings.history,
+            keys: keys.clone(),
+        };
+        self.seat = Some(self.feed.join(&self.shard, wish, self.outlet.clone()));
+        self.outlet.is_open.set(true);
+        self.subscriber.choose(&keys.unwrap_or_default(), answer);
+        while let Some(said) = self.subscriber.poll_said() {
+            if let Utterance::Subscribe(keys) = said {
+                self.feed.want(&self.shard, &keys);
+            }
+        }
+    }
+
+    /// It gets the keys that it has subscribed to.
+    fn choose(&self) {
+        if let Some(seat) = self.seat {
+            let keys = self.subscriber.topics().cloned().collect();
+            self.feed.fanout.hub().borrow_mut().set_keys(seat, keys);
+        }
+    }
+
+    /// Does what the clock wants; whether that is more than to wait.
+    fn keep_time(&mut self, now: Instant) -> bool {
+        if self.subscriber.deadline().is_none_or(|at| at > now) {
+            return false;
+        }
+        self.subscriber.handle_delivered(self.outlet.delivered_at.get());
+        let backlog = Backlog { client: !self.outlet.lane.borrow().is_flushed(), backend: false };
+        let mut out = Vec::new();
+        self.subscriber.handle_time(backlog, now, self.shard.random(), &mut out);
+        self.send(&out);
+        let throttled = self.subscriber.throttled();
+        self.ledger.count_throttled(throttled - self.throttled);
+        self.throttled = throttled;
+        self.subscriber.reads()
+    }
+
+    fn wait(&self) -> Poll<()> {
+        let evict_at = self.seat.and_then(|seat| self.feed.fanout.hub().borrow().evict_at(seat));
+        let times = [self.leave_at, evict_at, self.subscriber.deadline()];
+        let next = self.cut_at.or_else(|| times.into_iter().flatten().min());
+        self.shard.driver.set_deadline(next);
+        Poll::Pending
+    }
+
+    /// Ends the session with a Close, behind the message in progress.
+    fn close(&mut self, code: CloseCode, reason: &'static str, why: Why) {
+        if self.subscriber.is_over() {
+            return;
+        }
+        let mut frame = Vec::new();
+        self.subscriber.close(code, reason, why, &mut frame);
+        self.send(&frame);
+    }
+
+    /// Writes frames of our own; what they mean for the session shows in the subscriber.
+    fn send(&mut self, bytes: &[u8]) {
+        if let Some(Cause { side, why, code }) = self.subscriber.cause() {
+            self.outlet.is_open.set(false);
+            self.note(side, why, code);
+        }
+        if self.outlet.lane.borrow_mut().write(bytes).is_err() {
+            self.vanished();
+        }
+    }
+
+    fn vanished(&mut self) {
+        self.outlet.fate.set(Fate::Broken);
+        self.outlet.is_open.set(false);
+        self.note(Side::Client, Why::Vanished, None);
+    }
+
+    fn note(&mut self, side: Side, why: Why, code: Option<CloseCode>) {
+        self.cause.get_or_insert(Cause { side, why, code });
+        let close = self.ledger.route_state().map(|route| route.settings.close).unwrap_or_default();
+        self.cut_at.get_or_insert(self.shard.now() + close);
+    }
+
+    fn fail(&mut self) -> Poll<()> {
+        if self.cause.is_some_and(|cause| cause.why == Why::Fault) {
+            return Poll::Ready(());
+        }
+        self.close(CloseCode::INTERNAL_ERROR, "internal error", Why::Fault);
+        self.note(Side::Proxy, Why::Fault, Some(CloseCode::INTERNAL_ERROR));
+        self.shard.driver.poll_again();
+        Poll::Pending
+    }
+
+    fn finish(&self) {
+        let summary = Summary {
+            cause: self.cause,
+            is_cut: self.is_cut || self.cause.is_none(),
+            from_client: self.received,
+            from_backend: self.outlet.sent.get(),
+        };
+        self.ledger.close(&self.shard, None, &summary);
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.outlet.is_open.set(false);
+        if let Some(seat) = self.seat.take() {
+            self.feed.leave(&self.shard, seat);
+            let keys: Vec<_> = self.subscriber.topics().cloned().collect();
+            self.feed.unwant(&self.shard, &keys);
+        }
+    }
+}
