@@ -8,6 +8,10 @@ from .scenarios import FAULTS, Measured, Scenario
 STEADY = 50_000
 
 
+# What opening and closing all connections may take: a busy feed upgrades them between its messages.
+OPENING_SECONDS = 60
+
+
 @dataclass
 class Arm:
     """What the source says, who listens, and how the feed is run."""
@@ -30,7 +34,7 @@ class Arm:
 
     def command(self, load, seconds, feed, ticker):
         return [str(load), "feed", feed.url, "--clients", str(self.clients), "--stuck", f"{self.stuck}%", *self.load,
-                "--for", f"{seconds}s", "--json", "--pid", str(feed.pid), "--pid", str(ticker.pid)]
+                "--timeout", f"{OPENING_SECONDS}s", "--for", f"{seconds}s", "--json", "--pid", str(feed.pid), "--pid", str(ticker.pid)]
 
 
 @dataclass

@@ -31,39 +31,33 @@ pub(crate) fn broadcast(args: &ServeBroadcastArgs) -> anyhow::Result<Infallible>
     let mut source = Source::open(&args.from).with_context(|| format!("cannot follow the source {url}"))?;
     let mut audience = Audience::new(args.listen, args.backlog)?;
     audience.watch(&source.socket, SOURCE)?;
-    let (mut events, mut state) = (Events::new(), State::More);
+    let (mut events, mut is_drained) = (Events::new(), false);
     loop {
-        // Clients have their turn between two reads, however much the source has to say.
-        audience.wait(&mut events, (state == State::More).then_some(Duration::ZERO))?;
+        // Clients have their turn between two messages, however much the source has to say.
+        audience.wait(&mut events, if is_drained { None } else { Some(Duration::ZERO) })?;
         for (name, ready) in events.iter() {
             if name == SOURCE {
-                state = State::More;
+                is_drained = false;
             } else {
                 audience.handle(name, ready);
             }
         }
-        if state == State::More {
-            let read = source.read(|frame| audience.send(frame));
-            state = read.with_context(|| format!("lost the source {url}"))?;
+        if !is_drained {
+            match source.next().with_context(|| format!("lost the source {url}"))? {
+                Some(frame) => audience.send(frame),
+                None => is_drained = true,
+            }
         }
     }
-}
-
-/// Whether the source may have more to say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// It may.
-    More,
-    /// Not now; an event will tell.
-    Drained,
 }
 
 /// Where the messages come from.
 struct Source {
     socket: Socket,
     scratch: Vec<u8>,
-    /// What has come and is not yet sent on: less than a frame, between two reads.
+    /// What has come, of which this much is taken.
     pending: Vec<u8>,
+    taken: usize,
 }
 
 impl Source {
@@ -82,36 +76,37 @@ impl Source {
                 Ok(Answered::Partly) => {}
                 Ok(Answered::Upgraded { head_bytes }) => {
                     pending.drain(..head_bytes);
-                    return Ok(Self { socket: Socket::from_blocking(stream)?, scratch, pending });
+                    return Ok(Self { socket: Socket::from_blocking(stream)?, scratch, pending, taken: 0 });
                 }
                 Err(refused) => bail!("it does not upgrade: {refused:?}"),
             }
         }
     }
 
-    /// Reads once, and gives `send` every frame that is whole. A server's frame is a message as clients want it, so
-    /// that there is nothing to prepare.
-    fn read(&mut self, mut send: impl FnMut(&[u8])) -> anyhow::Result<State> {
-        let state = match self.socket.read(&mut self.scratch)? {
-            Moved::Bytes(len) => {
-                self.pending.extend_from_slice(self.scratch.get(..len).unwrap_or_default());
-                State::More
+    /// The next frame, if it has come. A server's frame is a message as clients want it, so that there is nothing to
+    /// prepare.
+    fn next(&mut self) -> anyhow::Result<Option<&[u8]>> {
+        loop {
+            if let Some(len) = first_frame(self.pending.get(self.taken..).unwrap_or_default())? {
+                let frame = self.taken..self.taken + len;
+                self.taken = frame.end;
+                return Ok(self.pending.get(frame));
             }
-            Moved::Blocked => State::Drained,
-            Moved::Ended => bail!("it ended the connection"),
-        };
-        let mut sent = 0;
-        while let Some(frame) = first_frame(self.pending.get(sent..).unwrap_or_default())? {
-            send(frame);
-            sent += frame.len();
+            self.pending.drain(..self.taken);
+            self.taken = 0;
+            match self.socket.read(&mut self.scratch)? {
+                Moved::Bytes(len) => {
+                    self.pending.extend_from_slice(self.scratch.get(..len).unwrap_or_default());
+                }
+                Moved::Blocked => return Ok(None),
+                Moved::Ended => bail!("it ended the connection"),
+            }
         }
-        self.pending.drain(..sent);
-        Ok(state)
     }
 }
 
-/// The data frame at the front of `bytes`, once it is whole.
-fn first_frame(bytes: &[u8]) -> anyhow::Result<Option<&[u8]>> {
+/// The length of the data frame at the front of `bytes`, once it is whole.
+fn first_frame(bytes: &[u8]) -> anyhow::Result<Option<usize>> {
     let Some((header, len)) = Header::parse(bytes)? else { return Ok(None) };
     match header.opcode {
         Opcode::Text | Opcode::Binary | Opcode::Continuation => {}
@@ -119,5 +114,5 @@ fn first_frame(bytes: &[u8]) -> anyhow::Result<Option<&[u8]>> {
     }
     let frame_bytes = usize::try_from(header.payload_len)?.saturating_add(len);
     ensure!(frame_bytes <= FRAME_BYTES_MAX, "it sent a frame of {frame_bytes} bytes");
-    Ok(bytes.get(..frame_bytes))
+    Ok((frame_bytes <= bytes.len()).then_some(frame_bytes))
 }
