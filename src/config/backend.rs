@@ -97,7 +97,15 @@ impl BackendUrl {
         Ok(Self { transport, host: host.to_owned(), port, base_path, shown })
     }
 
-    /// Host and port as the `Host` header has them: an IPv6 address in brackets, the port always there.
+    /// The `Host` of a request: without the port where it is the scheme's own (RFC 6455 §4.1 item 4).
+    #[must_use]
+    pub fn host_header(&self) -> String {
+        let authority = self.authority();
+        let own = format!(":{}", self.transport.port());
+        authority.strip_suffix(&own).map(str::to_owned).unwrap_or(authority)
+    }
+
+    /// Host and port: an IPv6 address in brackets, the port always there.
     #[must_use]
     pub fn authority(&self) -> String {
         let Self { host, port, .. } = self;

@@ -363,6 +363,10 @@ impl Registry {
         let is_up = backend.health.is_up();
         self.is_stale |= was_up != is_up;
         self.replanned.push(id);
+        // Of a feed's sources the feed tells more.
+        if config::Feed::of_pool(&settings.name).is_some() {
+            return;
+        }
         let (pool, backend, state) = (&settings.name, backend.name(), backend.health.state());
         match (was_up, is_up) {
             (true, false) => warn!(%pool, backend, %state, "backend is down; new sessions go elsewhere"),

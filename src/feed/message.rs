@@ -90,6 +90,8 @@ pub struct Message {
     header_bytes: u8,
     /// What it is about; `None` where there is no such thing.
     pub key: Option<Key>,
+    /// Whether it is for every client, whatever keys that has chosen.
+    pub(super) is_notice: bool,
     /// When its last bytes were read from the source.
     pub received_at: Instant,
 }
@@ -103,7 +105,13 @@ impl Message {
             .encode(&mut image);
         let header_bytes = u8::try_from(image.len()).unwrap_or(u8::MAX);
         image.extend_from_slice(payload);
-        Self { image: image.into_boxed_slice(), header_bytes, key, received_at }
+        Self { image: image.into_boxed_slice(), header_bytes, key, is_notice: false, received_at }
+    }
+
+    /// A text of selat's own, for every client.
+    #[must_use]
+    pub fn notice(text: &str, now: Instant) -> Self {
+        Self { is_notice: true, ..Self::new(Kind::Text, text.as_bytes(), None, now) }
     }
 
     /// What the source said.

@@ -42,6 +42,15 @@ pub struct Settings {
     pub gap_message: Option<String>,
 }
 
+impl Settings {
+    /// Whether a source could not tell it from `other`: what differs concerns clients alone.
+    #[must_use]
+    pub fn is_like_for_sources(&self, other: &Self) -> bool {
+        let Self { snapshot, history, slow, client_messages, .. } = *other;
+        Self { snapshot, history, slow, client_messages, ..self.clone() } == *other
+    }
+}
+
 impl Default for Settings {
     /// Every message to everybody, in order; nobody is waited for.
     fn default() -> Self {

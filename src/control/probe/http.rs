@@ -20,7 +20,7 @@ pub(super) const AGENT: &str = "selat-probe";
 /// Gets `path` and judges the status: 200 to 399 is good.
 pub(super) async fn ask(stream: Stream, url: &BackendUrl, path: &str) -> Result<(), ProbeFault> {
     let request = Request::get(target(url, path))
-        .header(HOST, url.authority())
+        .header(HOST, url.host_header())
         .header(USER_AGENT, AGENT)
         .header(CONNECTION, "close")
         .body(String::new())

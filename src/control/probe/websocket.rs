@@ -98,7 +98,7 @@ fn request(url: &BackendUrl, path: &str) -> Result<Request, ProbeFault> {
     // A stand-in: the backend's own host may be one that `http` takes for no authority (an IPv6 zone).
     let request = format!("ws://backend{}", target(url, path)).into_client_request();
     let mut request = request.map_err(|error| unaskable(error.to_string()))?;
-    let host = HeaderValue::try_from(url.authority()).map_err(|error| unaskable(error.to_string()))?;
+    let host = HeaderValue::try_from(url.host_header()).map_err(|error| unaskable(error.to_string()))?;
     request.headers_mut().insert(HOST, host);
     request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(AGENT));
     Ok(request)

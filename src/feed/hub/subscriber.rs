@@ -21,7 +21,7 @@ impl SubscriberId {
 /// What a subscriber wants.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Wish {
-    /// Messages with these keys alone; `None`: all messages, also those without a key.
+    /// Messages with these keys alone, and notices; `None`: all messages, also those without a key.
     pub keys: Option<Vec<Key>>,
     /// The last message of every (chosen) key first, as far as it is older than the history.
     pub snapshot: bool,
@@ -185,7 +185,7 @@ impl Subscriber {
         match (&self.keys, &message.key) {
             (None, _) => true,
             (Some(keys), Some(key)) => is_among(keys, key),
-            (Some(_), None) => false,
+            (Some(_), None) => message.is_notice,
         }
     }
 }

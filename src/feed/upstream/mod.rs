@@ -137,12 +137,6 @@ impl Upstream {
         (self.attempts, self.rotation) = (new.attempts, new.rotation);
     }
 
-    /// How many sources there are.
-    #[must_use]
-    pub fn sources(&self) -> usize {
-        self.sources
-    }
-
     /// What to do next; to be asked until there is nothing, after anything was handled and at [`Self::deadline`].
     /// `random` is what waits are drawn from that begin from now on.
     pub fn poll(&mut self, clock: Clock, random: u64) -> Option<Command> {
@@ -453,8 +447,7 @@ impl Upstream {
             if std::mem::take(&mut self.has_gap) {
                 self.counters.gaps += 1;
                 if let Some(text) = &self.settings.gap_message {
-                    let message = Message::new(Kind::Text, text.as_bytes(), None, now);
-                    self.push(Arc::new(message), now);
+                    self.push(Arc::new(Message::notice(text, now)), now);
                 }
             }
             self.push(message, now);

@@ -194,7 +194,7 @@ async fn dial(
     let pool = feed.pool.borrow().clone();
     let (nonces, headers) = ([shard.random().nonce, shard.random().nonce], &config.headers);
     let headers = headers.iter().map(|(name, value)| (name.as_str(), value.expose()));
-    let ask = Ask::new(&url.authority(), &url.base_path, headers, key(nonces), config.settings.compression);
+    let ask = Ask::new(&url.host_header(), &url.base_path, headers, key(nonces), config.settings.compression);
     let stream = dial::connect(shard, &pool, (view, url), &[]).await.map_err(Unopened::NotDialled)?;
     stream.write_all(ask.head()).await.map_err(|error| failed(&error))?;
     let mut bytes = Vec::new();

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::FeedState;
 use super::line::{self, Line};
 use crate::balance::ShardId;
-use crate::config;
+use crate::config::{self, BackendUrl};
 use crate::feed::{Batch, Clock, Command, Key, Kind, LineId, Settings, Topics, Upstream, Words};
 use crate::protocol::frame::CloseCode;
 use crate::runtime::{Driver, unix_now};
@@ -22,6 +22,8 @@ use crate::wires::SourceEvent;
 /// The source of a feed.
 pub(super) struct Source {
     upstream: RefCell<Upstream>,
+    /// Where it is dialled.
+    urls: RefCell<Vec<BackendUrl>>,
     lines: RefCell<BTreeMap<LineId, Rc<Line>>>,
     topics: RefCell<Option<Topics>>,
     /// Other shards that have clients.
@@ -34,8 +36,10 @@ pub(super) struct Source {
 
 impl Source {
     pub(super) fn new(feed: &Arc<config::Feed>, pool: &PoolState, now: Instant) -> Self {
+        let urls = urls(pool);
         Self {
-            upstream: RefCell::new(Upstream::new(feed.settings.clone(), sources(pool), now)),
+            upstream: RefCell::new(Upstream::new(feed.settings.clone(), urls.len(), now)),
+            urls: RefCell::new(urls),
             lines: RefCell::default(),
             topics: RefCell::new(topics(&feed.settings)),
             attached: RefCell::default(),
@@ -45,9 +49,9 @@ impl Source {
     }
 }
 
-/// How many sources a feed has.
-fn sources(pool: &PoolState) -> usize {
-    pool.pool.borrow().backends.len()
+/// Where a feed's sources are.
+fn urls(pool: &PoolState) -> Vec<BackendUrl> {
+    pool.pool.borrow().backends.iter().map(|backend| backend.url.clone()).collect()
 }
 
 fn topics(settings: &Settings) -> Option<Topics> {
@@ -58,14 +62,18 @@ fn topics(settings: &Settings) -> Option<Topics> {
 impl Source {
     /// Goes on with a new configuration. Where it is dialled, or what it is told, has changed: it is dialled anew.
     pub(super) fn adopt(&self, former: &config::Feed, feed: &config::Feed, pool: &PoolState, now: Instant) {
-        let is_same = former.settings == feed.settings && former.headers == feed.headers;
-        if is_same && self.upstream.borrow().sources() == sources(pool) {
+        let urls = urls(pool);
+        let sources = urls.len();
+        let has_moved = self.urls.borrow().as_slice() != urls;
+        self.urls.replace(urls);
+        if !has_moved && former.settings.is_like_for_sources(&feed.settings) && former.headers == feed.headers
+        {
             return;
         }
         if former.settings.subscriptions != feed.settings.subscriptions {
             self.topics.replace(topics(&feed.settings));
         }
-        self.upstream.borrow_mut().adopt(feed.settings.clone(), sources(pool), now);
+        self.upstream.borrow_mut().adopt(feed.settings.clone(), sources, now);
     }
 
     pub(super) fn counters(&self) -> SourceCounters {
