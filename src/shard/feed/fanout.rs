@@ -260,6 +260,9 @@ impl Fanout {
     /// Writes what waits for a client, as far as its connection takes it.
     pub(super) fn deliver(&self, id: SubscriberId, outlet: &Outlet) {
         let Ok(mut lane) = outlet.lane.try_borrow_mut() else { return };
+        if !lane.is_flushed() {
+            return;
+        }
         let mut hub = self.hub.borrow_mut();
         while outlet.is_open.get() && lane.is_flushed() {
             let bytes = match hub.offer(id) {
@@ -273,7 +276,7 @@ impl Fanout {
             self.count(outlet, hub.counters().deliveries.since(before));
         }
         if !lane.is_flushed() {
-            // Its session knows how long it may take.
+            // From here on its session goes on, and knows how long it may take.
             self.driver.wake(outlet.task);
         }
     }

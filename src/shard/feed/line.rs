@@ -293,6 +293,8 @@ impl<'l> Talk<'l> {
                 Ok(Some(0)) | Err(_) => return Poll::Ready("vanished"),
                 Ok(Some(len)) => self.take(scratch.get(..len).unwrap_or_default()),
             }
+            // What it says waits in the feed's log, not for another connection.
+            self.lane.adapt(true);
         }
         self.shard.driver.poll_again();
         Poll::Pending
