@@ -308,7 +308,8 @@ impl Session {
         let throttled = self.subscriber.throttled();
         self.ledger.count_throttled(throttled - self.throttled);
         self.throttled = throttled;
-        self.subscriber.reads()
+        // What ended it is to be seen to at once.
+        self.subscriber.reads() || self.subscriber.is_over()
     }
 
     fn wait(&self) -> Poll<()> {
