@@ -16,14 +16,14 @@ fn rotating(every: &str, overlap: &str) -> String {
 }
 
 #[test]
-#[ignore = "one run in ten differs, on a busy machine: not understood yet"]
 fn every_message_of_two_connections_is_published_once() {
     let mut fed = Fed::start("rotation-once", &rotating("1s", "300ms"));
     let [mut client] = fed.join();
     let mut said = Vec::new();
     let mut number = 0;
     while fed.count("rotations_total") < 2 {
-        let texts = [tick("EURUSD", number), tick("GBPUSD", number), tick("USDJPY", number)];
+        // A price that has not changed is said again, and that is news as well.
+        let texts = [tick("EURUSD", number), tick("GBPUSD", number), tick("EURUSD", number)];
         fed.vendor.says(&texts);
         said.extend(texts);
         number += 1;

@@ -8,6 +8,7 @@ follows on each command that was carried out. Ends with its input.
 """
 
 import asyncio
+import contextlib
 import itertools
 import json
 import random
@@ -108,14 +109,15 @@ class Vendor:
         """Says this, one message behind the other, to that connection or to all."""
         for message in messages:
             for connection in self._customers(to):
-                await connection.send(decoded(message))
+                await self._tell(connection, decoded(message))
 
     async def flood(self, count, keys, padding=0):
         """Numbered messages without a pause, about each of so many keys in turn, with so many bytes of nothing."""
         padding = "." * padding
         for number in range(self.flood_from, self.flood_from + count):
             for connection in self._customers():
-                await connection.send(json.dumps({"symbol": f"KEY{number % keys}", "n": number, "padding": padding}))
+                message = {"symbol": f"KEY{number % keys}", "n": number, "padding": padding}
+                await self._tell(connection, json.dumps(message))
         self.flood_from += count
 
     async def flicker(self, count, seed):
@@ -164,6 +166,11 @@ class Vendor:
 
     async def nothing(self):
         """Is told that it was: what has happened before is reported by then."""
+
+    async def _tell(self, connection, message):
+        """Says it, unless the connection is closing: the others are to hear it all the same."""
+        with contextlib.suppress(ConnectionClosed):
+            await connection.send(message)
 
     def _customers(self, to=None):
         return list(self.customers.values()) if to is None else [self.customers[to]]
