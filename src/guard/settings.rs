@@ -26,7 +26,7 @@ pub struct Settings {
     /// Sessions that one client address may hold on this route, of the whole process; an IPv6 /64 counts as one
     /// address. `None`: no limit. Kept by [`Census`](super::Census), not by [`Guard`](super::Guard).
     pub connections_per_ip: Option<u32>,
-    /// Sessions that one [`Identity`](super::Identity) may hold on this route, of the whole process; who is nobody in
+    /// Sessions that one [`Identity`] may hold on this route, of the whole process; who is nobody in
     /// particular is not counted. `None`: no limit. Kept by [`Census`](super::Census).
     pub connections_per_identity: Option<u32>,
     /// Sessions on this route, of the whole process; `None`: no limit. Kept by [`Census`](super::Census).
