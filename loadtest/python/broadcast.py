@@ -13,7 +13,8 @@ import sys
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import broadcast, serve
 
-PLAIN = {"compression": None, "ping_interval": None}
+# Nor is anybody sent away who has to wait for the others.
+PLAIN = {"compression": None, "ping_interval": None, "open_timeout": 60}
 
 
 async def main(listen, source):

@@ -8,6 +8,9 @@ from .scenarios import FAULTS, Measured, Scenario
 STEADY = 50_000
 
 
+# As many as selat lets in where a process may have 20,000 descriptors: it keeps two for each.
+CROWD = 9_900
+
 # What opening and closing all connections may take: a busy feed upgrades them between its messages.
 OPENING_SECONDS = 60
 
@@ -107,14 +110,15 @@ SCENARIOS = {
         steady("c", "5,000 clients, 128 B, 10/s", 5000, 128),
         steady("d", "5,000 clients, 1 KiB, 10/s", 5000, 1024),
         FeedScenario("e", "1,000 clients, 128 B, bursts of 100 over one at a time", [], "cpu_us_per_delivery", "µs",
-                     "deliveries/s", arm=Arm(1000, rate=50, burst=100), base=Arm(1000, rate=50), within="≤ 0.20"),
+                     "deliveries/s", arm=Arm(1000, rate=100, burst=100), base=Arm(1000, rate=50), within="≤ 0.20",
+                     only=("selat", "floor")),
         FeedScenario("f", "idle client, memory, 5,000 clients", [], "pss_kib_per_connection", "KiB", "", most=1.0,
                      arm=Arm(5000)),
-        FeedScenario("g", "10,000 clients, 128 B, 5/s", [], "spread_us_p99", "µs", "deliveries/s",
-                     arm=Arm(10_000, rate=5)),
-        FeedScenario("h", "p99 of 5,000 clients, 128 B, 10/s, beside 5,000 stuck over without", [], "latency_us_p99",
-                     "µs", "deliveries/s", arm=Arm(10_000, rate=10, stuck=50), base=Arm(5000, rate=10),
-                     within="≤ 1.10"),
+        FeedScenario("g", "first to last of 9,900 clients, p99, 128 B, 5/s", [], "spread_us_p99", "µs", "deliveries/s",
+                     arm=Arm(CROWD, rate=5)),
+        FeedScenario("h", "p99 of 4,950 clients, 128 B, 10/s, beside as many that are stuck over without", [],
+                     "latency_us_p99", "µs", "deliveries/s", arm=Arm(CROWD, rate=10, stuck=50),
+                     base=Arm(CROWD // 2, rate=10), within="≤ 1.10"),
         FeedScenario("i", "deliveries/s of two shards over one, 2,000 clients, 128 B, more than they can", [],
                      "deliveries_per_second", "deliveries/s", "deliveries/s",
                      arm=Arm(2000, rate=400, cores="0,1", feed=("--slow", "drop-oldest"), load=("--allow-loss",)),
