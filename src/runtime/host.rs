@@ -5,7 +5,7 @@ use std::io;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::config::{Config, Cores};
+use crate::config::{Config, Cores, Target};
 
 use super::listener::BACKLOG;
 
@@ -15,9 +15,6 @@ const DESCRIPTORS_BESIDE: u64 = 64;
 /// Connections to the admin interface that it serves at once, and probes: one for each backend, up to so many.
 const DESCRIPTORS_OF_ADMIN: u64 = 64;
 const PROBES_MAX: usize = 64;
-
-/// Descriptors of one session: its client's and its backend's.
-const DESCRIPTORS_PER_SESSION: u64 = 2;
 
 /// Descriptors of one shard: listener, epoll, mailbox, a reserve, glommio's rings and eventfds, and the clients beyond
 /// the limit that are being told so.
@@ -171,9 +168,10 @@ fn check_nofile(config: &Config, shards: usize) -> Result<u32, HostError> {
     let admin = config.admin.as_ref().map_or(0, |_| DESCRIPTORS_OF_ADMIN);
     let per_shards = DESCRIPTORS_PER_SHARD * u64::try_from(shards).unwrap_or(u64::MAX);
     let beside = DESCRIPTORS_BESIDE + per_shards + admin + probes;
-    let possible = hard_limit(Resource::Nofile).saturating_sub(beside) / DESCRIPTORS_PER_SESSION;
+    let per_connection = descriptors_per_connection(config);
+    let possible = hard_limit(Resource::Nofile).saturating_sub(beside) / per_connection;
     let connections = wanted.map_or(possible.min(CONNECTIONS_MAX), u64::from);
-    let needed = connections * DESCRIPTORS_PER_SESSION + beside;
+    let needed = connections * per_connection + beside;
     match raise(Resource::Nofile, needed) {
         Granted::Enough if connections > 0 => Ok(u32::try_from(connections).unwrap_or(u32::MAX)),
         Granted::Enough => {
@@ -181,6 +179,11 @@ fn check_nofile(config: &Config, shards: usize) -> Result<u32, HostError> {
         }
         Granted::AtMost(hard) => Err(HostError::Nofile { hard, connections, needed }),
     }
+}
+
+/// A client's own, and where any route leads to a pool its backend's.
+fn descriptors_per_connection(config: &Config) -> u64 {
+    if config.routes.iter().any(|route| matches!(route.target, Target::Pool(_))) { 2 } else { 1 }
 }
 
 enum Granted {
