@@ -40,6 +40,13 @@ impl Topics {
         }
     }
 
+    /// Goes on with the same wants in other words, toward a source that has been told nothing of them yet.
+    pub fn adopt(&mut self, subscriptions: Subscriptions, keys_max: usize) {
+        (self.subscriptions, self.keys_max) = (subscriptions, keys_max);
+        self.asked = self.wanted.keys().take(keys_max).cloned().collect();
+        self.waiting = self.wanted.keys().skip(keys_max).cloned().collect();
+    }
+
     /// Clients of `shard` want these keys, and those no more. A key that is among both is wanted. Says what the source
     /// has to be told, in this order.
     pub fn handle(&mut self, shard: u16, wanted: &[Key], unwanted: &[Key]) -> Vec<Words> {
@@ -179,6 +186,18 @@ mod tests {
             assert_eq!(said(topics.handle(1, &[], &keys("A"))), ["+B"]);
             assert_eq!(said(topics.handle_shard_gone(1)), last);
         }
+    }
+
+    #[test]
+    fn other_words_say_the_same() {
+        let mut topics = topics(Conflict::Adds, Some("-{keys}"), 2);
+        topics.handle(0, &keys("C B A"), &[]);
+        assert_eq!(said(topics.restore()), ["+A,B"]);
+        topics.adopt(subscriptions("more {keys}", None, Conflict::Replaces), 3);
+        assert_eq!((said(topics.restore()), topics.waiting()), (vec!["more A,B,C".to_owned()], 0));
+        topics.adopt(subscriptions("+{keys}", None, Conflict::Replaces), 1);
+        assert_eq!(said(topics.handle(0, &[], &keys("A"))), ["+B"]);
+        assert_eq!((said(topics.restore()), topics.waiting()), (vec!["+B".to_owned()], 1));
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub struct SourceCounters {
     pub messages: Traffic,
     /// Messages that were no data.
     pub skipped: u64,
+    /// Messages of clients that the source was not there for, or too slow to take.
+    pub unsaid: u64,
     /// Messages that two connections brought, and that were published once.
     pub duplicates: u64,
     /// Connections that got their 101.

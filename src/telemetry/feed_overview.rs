@@ -43,6 +43,8 @@ pub struct FeedOverview {
     pub rotations: u64,
     /// Messages that two connections brought, and that were published once.
     pub duplicates: u64,
+    /// Messages of clients that the source was not there for, or too slow to take.
+    pub unsaid: u64,
     /// Messages that were no data.
     pub skipped: u64,
     /// Keys that clients have subscribed to.
@@ -114,6 +116,7 @@ impl FeedOverview {
             gaps: source.gaps,
             rotations: source.rotations,
             duplicates: source.duplicates,
+            unsaid: source.unsaid,
             skipped: source.skipped,
             topics: source.topics_now,
             last_message_age_seconds: source.last_message_age(now).map(|age| age.as_secs_f64()),

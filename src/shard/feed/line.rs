@@ -59,14 +59,16 @@ impl Line {
         }
     }
 
-    /// Says this to the source, if that takes what it is told.
-    pub(super) fn say(&self, driver: &Driver, kind: Kind, payload: Box<[u8]>) {
+    /// Says this to the source, if that takes what it is told; whether it does.
+    pub(super) fn say(&self, driver: &Driver, kind: Kind, payload: Box<[u8]>) -> bool {
         let bytes = self.outbox_bytes.get() + payload.len();
-        if bytes <= OUTBOX_BYTES_MAX {
-            self.outbox_bytes.set(bytes);
-            self.outbox.borrow_mut().push_back((kind, payload));
-            self.wake(driver);
+        if bytes > OUTBOX_BYTES_MAX {
+            return false;
         }
+        self.outbox_bytes.set(bytes);
+        self.outbox.borrow_mut().push_back((kind, payload));
+        self.wake(driver);
+        true
     }
 
     /// Closes the connection in order.

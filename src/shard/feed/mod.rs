@@ -172,7 +172,7 @@ impl FeedState {
                 source.handle_topics(&shard.driver, client, (&wanted, &unwanted));
             }
             (FeedWord::Forward(kind, payload), Some(source)) => {
-                source.say(&shard.driver, kind, payload);
+                source.forward(&shard.driver, kind, &payload);
             }
             // Of an attachment that is over, or not heard of yet; or from before a reload.
             (

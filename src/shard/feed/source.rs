@@ -41,7 +41,7 @@ impl Source {
             upstream: RefCell::new(Upstream::new(feed.settings.clone(), urls.len(), now)),
             urls: RefCell::new(urls),
             lines: RefCell::default(),
-            topics: RefCell::new(topics(&feed.settings)),
+            topics: RefCell::new(new_topics(&feed.settings)),
             attached: RefCell::default(),
             gaps_told: Cell::new(0),
             is_stop_told: Cell::new(false),
@@ -54,7 +54,7 @@ fn urls(pool: &PoolState) -> Vec<BackendUrl> {
     pool.pool.borrow().backends.iter().map(|backend| backend.url.clone()).collect()
 }
 
-fn topics(settings: &Settings) -> Option<Topics> {
+fn new_topics(settings: &Settings) -> Option<Topics> {
     let subscriptions = settings.subscriptions.clone()?;
     Some(Topics::new(subscriptions, settings.keys_max))
 }
@@ -70,10 +70,17 @@ impl Source {
         {
             return;
         }
-        if former.settings.subscriptions != feed.settings.subscriptions {
-            self.topics.replace(topics(&feed.settings));
-        }
+        self.adopt_topics(&feed.settings);
         self.upstream.borrow_mut().adopt(feed.settings.clone(), sources, now);
+    }
+
+    /// Goes on with what clients want, said in other words.
+    fn adopt_topics(&self, settings: &Settings) {
+        let mut topics = self.topics.borrow_mut();
+        match (&mut *topics, &settings.subscriptions) {
+            (Some(topics), Some(subscriptions)) => topics.adopt(subscriptions.clone(), settings.keys_max),
+            (slot, _) => *slot = new_topics(settings),
+        }
     }
 
     pub(super) fn counters(&self) -> SourceCounters {
@@ -104,14 +111,21 @@ impl Source {
     ) {
         let mut topics = self.topics.borrow_mut();
         for words in topics.iter_mut().flat_map(|topics| topics.handle(shard.0, wanted, unwanted)) {
-            self.say(driver, Kind::Text, words.0.as_bytes().into());
+            for line in self.lines.borrow().values() {
+                if !line.say(driver, Kind::Text, words.0.as_bytes().into()) {
+                    // The next connection is told of everything that is wanted then.
+                    line.hang_up(driver, CloseCode::GOING_AWAY, "takes nothing");
+                }
+            }
         }
     }
 
-    /// Says this to the source, on every connection with it; nothing, if there is none.
-    pub(super) fn say(&self, driver: &Driver, kind: Kind, payload: Box<[u8]>) {
-        for line in self.lines.borrow().values() {
-            line.say(driver, kind, payload.clone());
+    /// A client says this to the source, on every connection with it.
+    pub(super) fn forward(&self, driver: &Driver, kind: Kind, payload: &[u8]) {
+        let lines = self.lines.borrow();
+        let told: Vec<_> = lines.values().map(|line| line.say(driver, kind, payload.into())).collect();
+        if !told.contains(&true) {
+            self.upstream.borrow_mut().counters_mut().unsaid += 1;
         }
     }
 

@@ -40,6 +40,9 @@ impl Families<'_> {
         self.counters("feed_duplicates", help, None, duplicates)?;
         let skipped = feeds().map(|(label, feed)| (label, feed.skipped));
         self.counters("feed_skipped", "Messages of the source that were no data.", None, skipped)?;
+        let unsaid = feeds().map(|(label, feed)| (label, feed.unsaid));
+        let help = "Messages to the source that it was not there for, or too slow to take.";
+        self.counters("feed_unsaid", help, None, unsaid)?;
         let topics = feeds().map(|(label, feed)| (label, feed.topics));
         self.gauges("feed_topics", "Keys that clients have subscribed to.", None, topics)?;
         let age = feeds().filter_map(|(label, feed)| Some((label, feed.last_message_age_seconds?)));
