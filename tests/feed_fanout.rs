@@ -20,6 +20,7 @@ fn spread(fed: &mut Fed) -> Vec<Client> {
         assert!(clients.len() < 100, "clients come to every shard");
         clients.extend(fed.join::<4>());
     }
+    fed.wait_for(&mut clients);
     clients
 }
 

@@ -76,6 +76,7 @@ fn what_happens_to_a_source_is_in_the_log() {
     assert_eq!((line.get("source"), line.get("level")), (url.clone(), "WARN".into()));
     assert!(line.has("why") && line.has("retry_in"), "{line:?}");
     fed.vendor.opened();
+    fed.vendor.says(["again"]);
     let line = fed.site.proxy.line("a feed may have missed messages");
     assert_eq!((line.get("feed"), line.get("level")), ("fx".into(), "WARN".into()));
     fed.vendor.says([TOO_MANY]);

@@ -17,7 +17,7 @@ use super::{DEADLINE, Deadline, eventually};
 
 /// What a vendor says until all clients hear it, and what comes behind that.
 const WARM_UP: &str = "is anybody there?";
-const BEGIN: &str = "let us begin";
+const BEGIN: &str = "let us begin, time";
 
 /// The last of what is looked at.
 const END: &str = "that is all";
@@ -31,6 +31,8 @@ pub(crate) struct Fed {
     pub(crate) vendor: Vendor,
     /// The vendor's first connection.
     pub(crate) opened: Opened,
+    /// How often it has begun: no client takes one beginning for another.
+    begins: u32,
 }
 
 impl Fed {
@@ -63,7 +65,7 @@ impl Fed {
     fn of(mut vendor: Vendor, name: &str, frame: Frame<'_>, route: &str, feed: &str) -> Self {
         let site = Site::framed(name, frame, &toml(route, &[&vendor.url()], feed));
         let opened = vendor.opened();
-        Self { site, vendor, opened }
+        Self { site, vendor, opened, begins: 0 }
     }
 
     /// Clients that get all that the vendor says from now on, and have read nothing that comes behind.
@@ -85,10 +87,18 @@ impl Fed {
         for client in &*clients {
             self.talk_to(client.get_ref());
         }
-        self.vendor.says([BEGIN]);
+        let begin = self.begin();
         for client in clients {
-            while hear(client) != BEGIN {}
+            while hear(client) != begin {}
         }
+    }
+
+    /// What the vendor says behind everything before.
+    fn begin(&mut self) -> String {
+        self.begins += 1;
+        let begin = format!("{BEGIN} {}", self.begins);
+        self.vendor.says([begin.as_str()]);
+        begin
     }
 
     /// All that a client gets, up to the end that the vendor says now; again and again, if the client joins only now.
@@ -133,8 +143,8 @@ impl Fed {
         client.send(&upgrade_request("/", &[]));
         assert_eq!(client.head().status(), 101);
         self.talk_to(&client.stream);
-        self.vendor.says([BEGIN]);
-        while client.frame().payload != BEGIN.as_bytes() {}
+        let begin = self.begin();
+        while client.frame().payload != begin.as_bytes() {}
         client
     }
 
