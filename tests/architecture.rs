@@ -103,7 +103,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("io_uring::", &["runtime"]),
     ("listenfd::", &["runtime"]),
     ("sd_notify::", &["runtime"]),
-    ("slab::", &["runtime"]),
+    ("slab::", &["runtime", "shard"]),
     ("tokio::", &["control", "ops", "demo"]),
     ("tokio_tungstenite::", &["control", "demo"]),
     ("axum::", &["control"]),

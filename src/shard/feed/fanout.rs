@@ -1,15 +1,18 @@
 //! Hands the messages of a feed to this shard's clients of it: writes straight to one connection after the other.
 //!
 //! A client that takes all that it is offered costs a look at its place and a write. One that does not keeps the rest of
-//! the message that was cut, and its own session goes on from there when it makes room: nobody waits for it.
+//! the message that was cut, and its own session goes on from there when it makes room: nobody waits for it. The
+//! connections lie side by side in memory, for a look that misses the cache costs as much as all else that is done here.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
+
+use slab::Slab;
 
 use crate::feed::{Batch, Hub, HubCounters, Lags, Offer, Settings, State, SubscriberId, Wish};
 use crate::runtime::{Driver, TaskId};
@@ -36,8 +39,9 @@ pub(super) struct Fanout {
     round_bytes_max: Cell<usize>,
     /// Tasks that wait for room in the inbox.
     waiting: RefCell<Vec<TaskId>>,
-    /// By [`SubscriberId`].
-    outlets: RefCell<Vec<Option<Seat>>>,
+    seats: RefCell<Slab<Seat>>,
+    /// Whose they are, by [`SubscriberId`].
+    subscribers: RefCell<Vec<SeatId>>,
     /// Who is served next, and how many in all are to be, in turn.
     next: Cell<usize>,
     left: Cell<usize>,
@@ -48,26 +52,28 @@ pub(super) struct Fanout {
     counters: RefCell<FeedCounters>,
 }
 
-/// A client among the others.
-#[derive(Clone)]
-struct Seat {
-    id: SubscriberId,
-    outlet: Rc<Outlet>,
+/// Which client of this shard; given again after it has left.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SeatId(usize);
+
+/// A client and its connection, as long as it has one: its session reads it, the fan-out writes to it.
+pub(super) struct Seat {
+    pub(super) lane: RefCell<Lane>,
+    /// Its place in the feed, once it is admitted, and until nothing more is to go there.
+    subscriber: Cell<Option<SubscriberId>>,
+    pub(super) delivered: Cell<Delivered>,
+    route: Option<RouteBooks>,
+    /// The session's.
+    task: TaskId,
+    pub(super) fate: Cell<Fate>,
 }
 
-/// A client's connection, as long as it has one: its session reads it, the fan-out writes to it.
-pub(super) struct Outlet {
-    pub(super) lane: RefCell<Lane>,
-    /// The session's.
-    pub(super) task: TaskId,
-    /// Whether messages may go there.
-    pub(super) is_open: Cell<bool>,
-    pub(super) fate: Cell<Fate>,
-    /// What has been sent.
-    pub(super) sent: Cell<Traffic>,
-    /// When something was delivered last.
-    pub(super) delivered_at: Cell<Instant>,
-    pub(super) route: Option<RouteBooks>,
+/// What a client has been sent.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Delivered {
+    pub(super) traffic: Traffic,
+    /// When that last was more.
+    pub(super) at: Instant,
 }
 
 /// What the fan-out found about a client, for its session to act on.
@@ -81,6 +87,13 @@ pub(super) enum Fate {
     Broken,
 }
 
+impl Seat {
+    /// Nothing more goes there.
+    pub(super) fn shut(&self) {
+        self.subscriber.set(None);
+    }
+}
+
 impl Fanout {
     pub(super) fn new(driver: Driver, settings: &Settings) -> Self {
         Self {
@@ -89,7 +102,8 @@ impl Fanout {
             inbox: RefCell::default(),
             round_bytes_max: Cell::new(settings.slow.buffer_bytes_max / 2),
             waiting: RefCell::default(),
-            outlets: RefCell::default(),
+            seats: RefCell::default(),
+            subscribers: RefCell::default(),
             next: Cell::new(0),
             left: Cell::new(0),
             task: Cell::new(None),
@@ -156,23 +170,49 @@ impl Fanout {
         self.hub.borrow().subscribers()
     }
 
-    pub(super) fn join(&self, wish: Wish, outlet: Rc<Outlet>) -> SubscriberId {
-        let id = self.hub.borrow_mut().subscribe(wish);
-        let mut outlets = self.outlets.borrow_mut();
-        if outlets.len() <= id.index() {
-            outlets.resize(id.index() + 1, None);
-        }
-        if let Some(place) = outlets.get_mut(id.index()) {
-            *place = Some(Seat { id, outlet });
-        }
-        id
+    /// A client of the calling task has come, and gets nothing yet.
+    pub(super) fn seat(&self, lane: Lane, route: Option<RouteBooks>) -> SeatId {
+        let delivered = Delivered { traffic: Traffic::default(), at: self.driver.now() };
+        SeatId(self.seats.borrow_mut().insert(Seat {
+            lane: RefCell::new(lane),
+            subscriber: Cell::new(None),
+            delivered: Cell::new(delivered),
+            route,
+            task: self.driver.current(),
+            fate: Cell::new(Fate::Well),
+        }))
     }
 
-    pub(super) fn leave(&self, id: SubscriberId) {
-        self.hub.borrow_mut().unsubscribe(id);
-        if let Some(place) = self.outlets.borrow_mut().get_mut(id.index()) {
-            *place = None;
+    /// It gets what it wishes for.
+    pub(super) fn join(&self, seat: SeatId, wish: Wish) -> SubscriberId {
+        let subscriber = self.hub.borrow_mut().subscribe(wish);
+        let mut subscribers = self.subscribers.borrow_mut();
+        if subscribers.len() <= subscriber.index() {
+            subscribers.resize(subscriber.index() + 1, seat);
         }
+        subscribers.get_mut(subscriber.index()).into_iter().for_each(|place| *place = seat);
+        self.at(seat).subscriber.set(Some(subscriber));
+        subscriber
+    }
+
+    /// It has gone.
+    pub(super) fn vacate(&self, seat: SeatId, subscriber: Option<SubscriberId>) {
+        if let Some(subscriber) = subscriber {
+            self.hub.borrow_mut().unsubscribe(subscriber);
+        }
+        self.seats.borrow_mut().remove(seat.0);
+    }
+
+    /// A client that has not gone.
+    pub(super) fn at(&self, seat: SeatId) -> Ref<'_, Seat> {
+        Ref::map(self.seats.borrow(), |seats| {
+            seats.get(seat.0).expect("a client keeps its seat until it goes")
+        })
+    }
+
+    /// Writes what waits for a client, as far as its connection takes it.
+    pub(super) fn deliver(&self, seat: SeatId) {
+        self.serve(&self.at(seat));
     }
 
     pub(super) fn hub(&self) -> &RefCell<Hub> {
@@ -201,7 +241,7 @@ impl Fanout {
 
     /// Has every client served, in the pass in progress and those behind it.
     fn begin_round(&self) {
-        self.left.set(self.outlets.borrow().len());
+        self.left.set(self.seats.borrow().capacity());
         if let Some(task) = self.task.get() {
             self.driver.wake(task);
         }
@@ -211,13 +251,13 @@ impl Fanout {
         if self.left.get() == 0 && !self.take_inbox() {
             return;
         }
-        let outlets = self.outlets.borrow();
+        let seats = self.seats.borrow();
         for _ in 0..TURN_CLIENTS.min(self.left.get()) {
-            let index = if self.next.get() < outlets.len() { self.next.get() } else { 0 };
+            let index = if self.next.get() < seats.capacity() { self.next.get() } else { 0 };
             self.next.set(index + 1);
             self.left.set(self.left.get() - 1);
-            if let Some(Some(Seat { id, outlet })) = outlets.get(index) {
-                self.deliver(*id, outlet);
+            if let Some(seat) = seats.get(index) {
+                self.serve(seat);
             }
         }
         if self.left.get() == 0 {
@@ -237,13 +277,12 @@ impl Fanout {
             bytes += batch.bytes();
             hub.handle_batch(&batch);
         }
-        let outlets = self.outlets.borrow();
+        let seats = self.seats.borrow();
         while let Some(id) = hub.poll_too_slow() {
-            if let Some(Some(seat)) = outlets.get(id.index()) {
-                self.judge(&seat.outlet, Fate::TooSlow);
-            }
+            let seat = self.subscribers.borrow().get(id.index()).and_then(|seat| seats.get(seat.0));
+            seat.into_iter().for_each(|seat| self.judge(seat, Fate::TooSlow));
         }
-        self.left.set(outlets.len());
+        self.left.set(seats.capacity());
         self.waiting.borrow_mut().drain(..).for_each(|task| self.driver.wake(task));
         bytes > 0
     }
@@ -257,42 +296,41 @@ impl Fanout {
         }
     }
 
-    /// Writes what waits for a client, as far as its connection takes it.
-    pub(super) fn deliver(&self, id: SubscriberId, outlet: &Outlet) {
-        let Ok(mut lane) = outlet.lane.try_borrow_mut() else { return };
+    fn serve(&self, seat: &Seat) {
+        let Some(id) = seat.subscriber.get() else { return };
+        let Ok(mut lane) = seat.lane.try_borrow_mut() else { return };
         if !lane.is_flushed() {
             return;
         }
         let mut hub = self.hub.borrow_mut();
-        while outlet.is_open.get() && lane.is_flushed() {
+        while lane.is_flushed() {
             let bytes = match hub.offer(id) {
                 Offer::UpToDate => return,
-                Offer::TooSlow => return self.judge(outlet, Fate::TooSlow),
+                Offer::TooSlow => return self.judge(seat, Fate::TooSlow),
                 Offer::Bytes(bytes) => bytes,
             };
-            let Ok(taken) = lane.offer(bytes) else { return self.judge(outlet, Fate::Broken) };
+            let Ok(taken) = lane.offer(bytes) else { return self.judge(seat, Fate::Broken) };
             let before = hub.counters().deliveries;
             lane.keep(hub.handle_taken(id, taken, self.driver.now()));
-            self.count(outlet, hub.counters().deliveries.since(before));
+            self.count(seat, hub.counters().deliveries.since(before));
         }
         if !lane.is_flushed() {
             // From here on its session goes on, and knows how long it may take.
-            self.driver.wake(outlet.task);
+            self.driver.wake(seat.task);
         }
     }
 
-    fn judge(&self, outlet: &Outlet, fate: Fate) {
-        outlet.fate.set(fate);
-        self.driver.wake(outlet.task);
+    fn judge(&self, seat: &Seat, fate: Fate) {
+        seat.fate.set(fate);
+        self.driver.wake(seat.task);
     }
 
-    fn count(&self, outlet: &Outlet, delivered: Traffic) {
-        outlet.delivered_at.set(self.driver.now());
-        let mut sent = outlet.sent.get();
-        sent.merge(delivered);
-        outlet.sent.set(sent);
-        if let Some(route) = &outlet.route {
-            route.borrow_mut().sessions.from_backends.merge(delivered);
+    fn count(&self, seat: &Seat, more: Traffic) {
+        let Delivered { mut traffic, .. } = seat.delivered.get();
+        traffic.merge(more);
+        seat.delivered.set(Delivered { traffic, at: self.driver.now() });
+        if let Some(route) = &seat.route {
+            route.borrow_mut().sessions.from_backends.merge(more);
         }
     }
 }

@@ -27,7 +27,7 @@ use crate::feed::{Batch, Interest, Key, Kind, Settings, State, SubscriberId, Wis
 use crate::runtime::{Driver, TaskId};
 use crate::telemetry::FeedCounters;
 use crate::wires::{FeedNote, FeedWord, SourceEvent, SourceNews, ToControl, ToShard};
-use fanout::{Fanout, Outlet};
+use fanout::{Fanout, SeatId};
 use source::Source;
 
 /// Between two attempts to be heard by the owner.
@@ -187,17 +187,18 @@ impl FeedState {
         }
     }
 
-    fn join(&self, shard: &Shard, wish: Wish, outlet: Rc<Outlet>) -> SubscriberId {
-        let id = self.fanout.join(wish, outlet);
+    fn join(&self, shard: &Shard, seat: SeatId, wish: Wish) -> SubscriberId {
+        let id = self.fanout.join(seat, wish);
         if self.source.is_none() && self.link.get() == Link::Detached {
             self.ask(shard);
         }
         id
     }
 
-    fn leave(&self, shard: &Shard, id: SubscriberId) {
-        self.fanout.leave(id);
-        if self.fanout.clients() > 0 {
+    /// A client goes, which may have joined.
+    fn leave(&self, shard: &Shard, seat: SeatId, subscriber: Option<SubscriberId>) {
+        self.fanout.vacate(seat, subscriber);
+        if subscriber.is_none() || self.fanout.clients() > 0 {
             return;
         }
         if self.source.is_some() {

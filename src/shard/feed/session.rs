@@ -1,6 +1,6 @@
 //! Serves one client of a feed: reads what it says, and sends what the fan-out could not.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Ref;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::Instant;
 
 use super::FeedState;
-use super::fanout::{Fate, Outlet};
+use super::fanout::{Fate, Seat, SeatId};
 use crate::feed::{Query, Subscriber, SubscriberId, Terms, Utterance, Wish};
 use crate::guard::Auth;
 use crate::protocol::frame::CloseCode;
@@ -27,10 +27,10 @@ const TURN_READS: usize = 4;
 struct Session {
     shard: Rc<Shard>,
     feed: Rc<FeedState>,
-    outlet: Rc<Outlet>,
+    seat: SeatId,
     subscriber: Subscriber,
-    /// Its place among the subscribers, once it is admitted.
-    seat: Option<SubscriberId>,
+    /// Its place in the feed, once it is admitted.
+    place: Option<SubscriberId>,
     /// What it asks for when it joins.
     query: Option<Box<Query>>,
     ledger: Ledger,
@@ -65,19 +65,10 @@ impl FeedSession {
         let session = route.as_ref().map(|route| route.settings.clone()).unwrap_or_default();
         let settings = feed.settings();
         let terms = Terms { session: &session, feed: &settings, first_message_within };
-        let outlet = Outlet {
-            lane: RefCell::new(Lane::new(client)),
-            task: shard.driver.current(),
-            is_open: Cell::new(false),
-            fate: Cell::new(Fate::Well),
-            sent: Cell::default(),
-            delivered_at: Cell::new(now),
-            route: route.map(|route| route.books.clone()),
-        };
         let mut session = Session {
             subscriber: Subscriber::new(terms, now),
-            outlet: Rc::new(outlet),
-            seat: None,
+            seat: feed.fanout.seat(Lane::new(client), route.map(|route| route.books.clone())),
+            place: None,
             query: (query != Query::default()).then(|| Box::new(query)),
             throttled: 0,
             ledger: Ledger::open(&shard, visitor),
@@ -121,8 +112,8 @@ impl Session {
         for _ in 0..TURN_READS {
             self.flush(now);
             let disposition = self.subscriber.disposition();
-            self.outlet.lane.borrow_mut().settle(disposition);
-            let is_gone = self.outlet.fate.get() == Fate::Broken || self.outlet.lane.borrow().is_closed();
+            self.seat().lane.borrow_mut().settle(disposition);
+            let is_gone = self.seat().fate.get() == Fate::Broken || self.seat().lane.borrow().is_closed();
             self.is_cut = self.shard.is_cut.get() || self.cut_at.is_some_and(|at| at <= now);
             if is_gone || self.is_cut {
                 return Poll::Ready(());
@@ -146,12 +137,13 @@ impl Session {
         if self.feed.is_gone() {
             self.close(CloseCode::SERVICE_RESTART, "service restart", Why::Retired);
         }
-        match self.outlet.fate.get() {
+        let fate = self.seat().fate.get();
+        match fate {
             Fate::Well => {}
             Fate::TooSlow => self.evict(),
             Fate::Broken => self.note(Side::Client, Why::Vanished, None),
         }
-        let evict_at = self.seat.and_then(|seat| self.feed.fanout.hub().borrow().evict_at(seat));
+        let evict_at = self.place.and_then(|place| self.feed.fanout.hub().borrow().evict_at(place));
         if evict_at.is_some_and(|at| at <= now) {
             if !self.subscriber.is_over() {
                 self.feed.fanout.count_evicted();
@@ -166,24 +158,22 @@ impl Session {
 
     /// Writes what has been waiting, and what more there is then.
     fn flush(&mut self, now: Instant) {
-        let flushed = self.outlet.lane.borrow_mut().flush();
-        let fanout = &self.feed.fanout;
-        match (flushed, self.seat) {
+        let flushed = self.seat().lane.borrow_mut().flush();
+        let hub = self.feed.fanout.hub();
+        match (flushed, self.place) {
             (Err(_), _) => return self.vanished(),
             (Ok(Flush::Nothing), _) => {}
-            (Ok(Flush::Some), seat) => {
+            (Ok(Flush::Some), place) => {
                 self.subscriber.handle_progress(now);
-                seat.into_iter().for_each(|seat| fanout.hub().borrow_mut().handle_progress(seat, now));
+                place.into_iter().for_each(|place| hub.borrow_mut().handle_progress(place, now));
             }
-            (Ok(Flush::All { .. }), seat) => {
+            (Ok(Flush::All { .. }), place) => {
                 self.subscriber.handle_progress(now);
-                seat.into_iter().for_each(|seat| fanout.hub().borrow_mut().handle_flushed(seat));
+                place.into_iter().for_each(|place| hub.borrow_mut().handle_flushed(place));
             }
         }
-        if let Some(seat) = self.seat {
-            fanout.deliver(seat, &self.outlet);
-        }
-        if self.outlet.fate.get() == Fate::Broken {
+        self.feed.fanout.deliver(self.seat);
+        if self.seat().fate.get() == Fate::Broken {
             self.vanished();
         }
     }
@@ -193,7 +183,8 @@ impl Session {
         let shard = self.shard.clone();
         let mut scratch = shard.scratch.borrow_mut();
         let read = {
-            let mut lane = self.outlet.lane.borrow_mut();
+            let seat = self.seat();
+            let mut lane = seat.lane.borrow_mut();
             // Backpressure: a client that does not take its answers asks for no more of them.
             if self.subscriber.reads() && lane.is_flushed() { lane.read(&mut scratch) } else { Ok(None) }
         };
@@ -229,7 +220,7 @@ impl Session {
         if let Some(rtt) = self.subscriber.take_rtt() {
             self.shard.answered(Peer::Client, rtt);
         }
-        self.outlet.lane.borrow_mut().kept.extend_from_slice(bytes);
+        self.seat().lane.borrow_mut().kept.extend_from_slice(bytes);
         self.send(&answer);
     }
 
@@ -279,8 +270,7 @@ impl Session {
             history: settings.history,
             keys: keys.clone(),
         };
-        self.seat = Some(self.feed.join(&self.shard, wish, self.outlet.clone()));
-        self.outlet.is_open.set(true);
+        self.place = Some(self.feed.join(&self.shard, self.seat, wish));
         self.subscriber.choose(&keys.unwrap_or_default(), answer);
         while let Some(said) = self.subscriber.poll_said() {
             self.heed(said, answer);
@@ -289,9 +279,9 @@ impl Session {
 
     /// It gets the keys that it has subscribed to.
     fn choose(&self) {
-        if let Some(seat) = self.seat {
+        if let Some(place) = self.place {
             let keys = self.subscriber.topics().cloned().collect();
-            self.feed.fanout.hub().borrow_mut().set_keys(seat, keys);
+            self.feed.fanout.hub().borrow_mut().set_keys(place, keys);
         }
     }
 
@@ -300,8 +290,9 @@ impl Session {
         if self.subscriber.deadline().is_none_or(|at| at > now) {
             return false;
         }
-        self.subscriber.handle_delivered(self.outlet.delivered_at.get());
-        let backlog = Backlog { client: !self.outlet.lane.borrow().is_flushed(), backend: false };
+        let delivered = self.seat().delivered.get();
+        self.subscriber.handle_delivered(delivered.at);
+        let backlog = Backlog { client: !self.seat().lane.borrow().is_flushed(), backend: false };
         let mut out = Vec::new();
         self.subscriber.handle_time(backlog, now, self.shard.random(), &mut out);
         self.send(&out);
@@ -313,7 +304,7 @@ impl Session {
     }
 
     fn wait(&self) -> Poll<()> {
-        let evict_at = self.seat.and_then(|seat| self.feed.fanout.hub().borrow().evict_at(seat));
+        let evict_at = self.place.and_then(|place| self.feed.fanout.hub().borrow().evict_at(place));
         let times = [self.leave_at, evict_at, self.subscriber.deadline()];
         let next = self.cut_at.or_else(|| times.into_iter().flatten().min());
         self.shard.driver.set_deadline(next);
@@ -333,18 +324,22 @@ impl Session {
     /// Writes frames of our own; what they mean for the session shows in the subscriber.
     fn send(&mut self, bytes: &[u8]) {
         if let Some(Cause { side, why, code }) = self.subscriber.cause() {
-            self.outlet.is_open.set(false);
+            self.seat().shut();
             self.note(side, why, code);
         }
-        if self.outlet.lane.borrow_mut().write(bytes).is_err() {
+        if self.seat().lane.borrow_mut().write(bytes).is_err() {
             self.vanished();
         }
     }
 
     fn vanished(&mut self) {
-        self.outlet.fate.set(Fate::Broken);
-        self.outlet.is_open.set(false);
+        self.seat().fate.set(Fate::Broken);
+        self.seat().shut();
         self.note(Side::Client, Why::Vanished, None);
+    }
+
+    fn seat(&self) -> Ref<'_, Seat> {
+        self.feed.fanout.at(self.seat)
     }
 
     fn note(&mut self, side: Side, why: Why, code: Option<CloseCode>) {
@@ -368,7 +363,7 @@ impl Session {
             cause: self.cause,
             is_cut: self.is_cut || self.cause.is_none(),
             from_client: self.received,
-            from_backend: self.outlet.sent.get(),
+            from_backend: self.seat().delivered.get().traffic,
         };
         self.ledger.close(&self.shard, None, &summary);
     }
@@ -376,9 +371,9 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.outlet.is_open.set(false);
-        if let Some(seat) = self.seat.take() {
-            self.feed.leave(&self.shard, seat);
+        let place = self.place.take();
+        self.feed.leave(&self.shard, self.seat, place);
+        if place.is_some() {
             let keys: Vec<_> = self.subscriber.topics().cloned().collect();
             self.feed.unwant(&self.shard, &keys);
         }
