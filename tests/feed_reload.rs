@@ -86,7 +86,7 @@ fn a_feed_may_come_with_a_reload() {
     site.rewrite(&toml("", &[&vendor.url()], ""));
     site.reload();
     let opened = vendor.opened();
-    let mut fed = Fed { site, vendor, opened };
+    let mut fed = Fed::with(site, vendor, opened);
     let [mut client] = fed.join();
     fed.vendor.says(["here I am"]);
     assert_eq!(hear(&mut client), "here I am");

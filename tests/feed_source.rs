@@ -24,7 +24,7 @@ fn spared(name: &str, feed: &str) -> (Fed, Vendor) {
     let (mut vendor, spare) = (Vendor::start(), Vendor::start());
     let site = Site::start(name, &toml("", &[&vendor.url(), &spare.url()], feed));
     let opened = vendor.opened();
-    (Fed { site, vendor, opened }, spare)
+    (Fed::with(site, vendor, opened), spare)
 }
 
 #[test]

@@ -65,6 +65,11 @@ impl Fed {
     fn of(mut vendor: Vendor, name: &str, frame: Frame<'_>, route: &str, feed: &str) -> Self {
         let site = Site::framed(name, frame, &toml(route, &[&vendor.url()], feed));
         let opened = vendor.opened();
+        Self::with(site, vendor, opened)
+    }
+
+    /// The same of a proxy that is there already, and has connected so.
+    pub(crate) fn with(site: Site, vendor: Vendor, opened: Opened) -> Self {
         Self { site, vendor, opened, begins: 0 }
     }
 
