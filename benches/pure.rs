@@ -13,8 +13,9 @@ use selat::balance::{
     Weight,
 };
 use selat::feed::{
-    Batch, Hub, Key, Kind, Message, Offer, Pointer, Settings, Slow, SlowPolicy, State, SubscriberId, Wish,
+    Batch, Hub, Key, Kind, Message, Offer, Settings, Slow, SlowPolicy, State, SubscriberId, Wish,
 };
+use selat::json::Pointer;
 use selat::protocol::Role;
 use selat::protocol::frame::{Header, MaskKey, Opcode, Rsv, Rules, Scanner};
 use selat::protocol::handshake::{

@@ -31,7 +31,7 @@
 //!
 //! # Rooms
 //!
-//! *Pure* rooms ([`balance`], [`config`], [`feed`], [`guard`], [`health`], [`protocol`], [`routing`], [`session`],
+//! *Pure* rooms ([`balance`], [`config`], [`feed`], [`guard`], [`health`], [`json`], [`protocol`], [`routing`], [`session`],
 //! [`telemetry`], [`tls`], [`wires`]) touch neither clock nor socket: time, randomness and bytes are arguments. They
 //! build without the `runtime` feature, which proves it. *Shells* (`runtime`, `shard`, `control`) touch the world and
 //! decide little. `server` puts them together; `load` reads a configuration from disk; `demo` shows them at work,
@@ -39,9 +39,11 @@
 
 pub mod balance;
 pub mod config;
+pub mod dispatch;
 pub mod feed;
 pub mod guard;
 pub mod health;
+pub mod json;
 pub mod protocol;
 pub mod routing;
 pub mod session;

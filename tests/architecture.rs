@@ -11,10 +11,15 @@ const LINES_MAX: usize = 600;
 /// Each room and the rooms it may import. A room is a folder or file right under `src`.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("balance", &[]),
-    ("config", &["balance", "feed", "guard", "health", "protocol", "routing", "session", "tls"]),
-    ("feed", &["protocol", "session", "telemetry"]),
+    (
+        "config",
+        &["balance", "dispatch", "feed", "guard", "health", "json", "protocol", "routing", "session", "tls"],
+    ),
+    ("dispatch", &["balance", "json", "protocol", "session", "telemetry"]),
+    ("feed", &["json", "protocol", "session", "telemetry"]),
     ("guard", &["protocol"]),
     ("health", &[]),
+    ("json", &[]),
     ("protocol", &[]),
     ("routing", &[]),
     ("session", &["protocol", "telemetry"]),
@@ -27,6 +32,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &[
             "balance",
             "config",
+            "dispatch",
             "feed",
             "guard",
             "health",
@@ -66,9 +72,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 const PURE: &[&str] = &[
     "balance",
     "config",
+    "dispatch",
     "feed",
     "guard",
     "health",
+    "json",
     "protocol",
     "routing",
     "session",

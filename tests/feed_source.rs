@@ -144,7 +144,7 @@ fn a_vendor_that_refuses_or_does_not_answer_is_passed_over() {
         let feed = format!("{AT_ONCE}connect_timeout = \"300ms\"\n");
         let site = Site::start(name, &toml("", &[&vendor.url(), &spare.url()], &feed));
         let opened = spare.opened();
-        let mut fed = Fed { site, vendor: spare, opened };
+        let mut fed = Fed::with(site, spare, opened);
         let [mut client] = fed.join();
         expect_heard_again(&mut fed, &mut client);
         assert!(fed.count("source_failures_total") > 0, "{name}");

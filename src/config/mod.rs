@@ -8,6 +8,7 @@ mod address;
 mod admin;
 mod backend;
 mod cores;
+mod dispatch;
 mod feed;
 mod file;
 mod pool;
@@ -24,6 +25,7 @@ pub use address::{InvalidAddress, ListenAddress};
 pub use admin::{Access, Admin, Log, LogFormat, LogLevel};
 pub use backend::{BackendUrl, InvalidBackend, Transport};
 pub use cores::{Cores, InvalidCores};
+pub use dispatch::{Dispatch, DispatchId};
 pub use feed::{Feed, FeedId};
 pub use file::{Mistake, Parsed, Sources, escape, parse, reference};
 pub use pool::{Backend, Pool, PoolId};
@@ -49,6 +51,8 @@ pub struct Config {
     pub pools: Vec<Arc<Pool>>,
     /// What [`Target::Feed`] means, by [`FeedId`].
     pub feeds: Vec<Arc<Feed>>,
+    /// What [`Target::Dispatch`] means, by [`DispatchId`].
+    pub dispatches: Vec<Arc<Dispatch>>,
     /// What backends are told of the client, and which proxies are believed about it.
     pub forwarding: Forwarding,
     /// Counts of the whole process.
@@ -155,6 +159,7 @@ impl Config {
             routes: routes.into_iter().map(Arc::new).collect(),
             pools: pools.into_iter().map(Arc::new).collect(),
             feeds: Vec::new(),
+            dispatches: Vec::new(),
             forwarding: Forwarding::default(),
             limits: Limits::default(),
             timeouts: Timeouts::default(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{FeedId, PoolId};
+use super::{DispatchId, FeedId, PoolId};
 use crate::guard;
 use crate::protocol::handshake::{FixedResponse, HeaderEdits, PathRewrite};
 use crate::routing::Matcher;
@@ -37,6 +37,8 @@ pub enum Target {
     Pool(PoolId),
     /// Sends what this feed's source says.
     Feed(FeedId),
+    /// Spreads each client's messages over the backends of this dispatch.
+    Dispatch(DispatchId),
     /// Sends every message back.
     Echo,
     /// Sends a numbered message at this interval.
@@ -72,6 +74,7 @@ impl Route {
         match (&mut moved.target, &other.target) {
             (Target::Pool(id), Target::Pool(other)) => *id = *other,
             (Target::Feed(id), Target::Feed(other)) => *id = *other,
+            (Target::Dispatch(id), Target::Dispatch(other)) => *id = *other,
             _ => {}
         }
         moved == *other

@@ -89,6 +89,7 @@ fn changes_of_routes(former: &Config, config: &Config) -> Vec<String> {
     let target_of = |config: &Config, route: &Route| match route.target {
         Target::Pool(id) => config.pools.get(id.index()).map(|pool| pool.name.clone()),
         Target::Feed(id) => config.feeds.get(id.index()).map(|feed| feed.name.clone()),
+        Target::Dispatch(id) => config.dispatches.get(id.index()).map(|dispatch| dispatch.name.clone()),
         Target::Echo | Target::Ticker { .. } | Target::Fixed(_) => None,
     };
     for route in &config.routes {

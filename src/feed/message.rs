@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
+use serde_json::Value;
+
 use crate::protocol::frame::{HEADER_BYTES_MAX, Header, Opcode};
 
 /// Whether a message is text or binary (RFC 6455 §5.6).
@@ -48,6 +50,19 @@ impl Key {
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+impl From<Value> for Key {
+    /// Text as it is, all else as JSON writes it.
+    fn from(value: Value) -> Self {
+        match value {
+            Value::String(text) => Self(text.into()),
+            value
+            @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+                Self(value.to_string().into())
+            }
+        }
     }
 }
 

@@ -9,7 +9,6 @@ mod inlet;
 mod interest;
 mod message;
 mod pattern;
-mod pointer;
 mod query;
 mod quiet;
 mod settings;
@@ -24,7 +23,6 @@ pub use inlet::{Ended, Inlet, Said};
 pub use interest::Interest;
 pub use message::{Batch, Key, Kind, Message, Seq, State};
 pub use pattern::Pattern;
-pub use pointer::{InvalidPointer, Pointer};
 pub use query::Query;
 pub use quiet::{InvalidQuiet, Quiet};
 pub use settings::{

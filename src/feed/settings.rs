@@ -3,7 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{Pattern, Pointer, Quiet, Template};
+use super::{Pattern, Quiet, Template};
+use crate::json::Pointer;
 
 /// What holds for one feed, but for where its sources are.
 #[derive(Debug, Clone, PartialEq)]

@@ -98,9 +98,12 @@ impl Shard {
         counters.faults += self.driver.panics();
         counters.routes =
             books.routes.iter().map(|(name, route)| (name.clone(), route.borrow().clone())).collect();
-        let feeds = self.plan.borrow();
-        let feeds = feeds.feeds().iter();
+        let plan = self.plan.borrow();
+        let feeds = plan.feeds().iter();
         counters.feeds = feeds.map(|feed| (feed.name.clone(), feed.counters())).collect();
+        let dispatches = plan.dispatches().iter();
+        counters.dispatches =
+            dispatches.map(|dispatch| (dispatch.name.clone(), dispatch.counters())).collect();
         let backends = books.backends.iter().map(|(id, books)| (*id, books.counters.borrow().clone()));
         Report { shard: self.id, busy: thread_time(), backends: backends.collect(), counters }
     }

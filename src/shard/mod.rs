@@ -8,6 +8,7 @@ mod arrive;
 mod books;
 mod challenge;
 mod dial;
+mod dispatch;
 mod feed;
 mod lane;
 mod orders;

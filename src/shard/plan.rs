@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::books::{Books, RouteBooks};
+use super::dispatch::DispatchState;
 use super::feed::FeedState;
 use crate::balance::{BackendId, BackendView, Selector, ShardId, Snapshot};
 use crate::config::{self, Config, Pool, PoolId, Route, Target};
@@ -27,6 +28,7 @@ pub(super) struct Plan {
     routes: Vec<Rc<RouteState>>,
     pools: Vec<Rc<PoolState>>,
     feeds: Vec<Rc<FeedState>>,
+    dispatches: Vec<Rc<DispatchState>>,
     place: Place,
 }
 
@@ -51,10 +53,12 @@ pub(super) struct RouteState {
     pub(super) settings: Rc<session::Settings>,
     pub(super) guard: RefCell<Guard>,
     pub(super) books: RouteBooks,
-    /// Where [`Target::Pool`] leads.
+    /// Where [`Target::Pool`] leads, or the backends of a dispatch.
     pub(super) pool: Option<Rc<PoolState>>,
     /// Where [`Target::Feed`] leads.
     pub(super) feed: Option<Rc<FeedState>>,
+    /// Where [`Target::Dispatch`] leads.
+    pub(super) dispatch: Option<Rc<DispatchState>>,
 }
 
 /// One pool. A reload keeps it, by its name, so that its sessions stay counted.
@@ -94,6 +98,7 @@ impl Plan {
             routes: Vec::new(),
             pools: Vec::new(),
             feeds: Vec::new(),
+            dispatches: Vec::new(),
             place,
         };
         empty.next(config, snapshot, books, driver)
@@ -122,9 +127,11 @@ impl Plan {
         let pools: Vec<_> = pools.collect();
         let feeds: Vec<_> =
             config.feeds.iter().filter_map(|feed| self.next_feed(feed, &pools, driver)).collect();
+        let dispatches: Vec<_> =
+            config.dispatches.iter().filter_map(|dispatch| self.next_dispatch(dispatch, &pools)).collect();
         let kept: HashMap<_, _> = self.routes.iter().map(|kept| (&*kept.route.name, kept)).collect();
         let routes = config.routes.iter().map(|route| {
-            let goal = Goal::of(&route.target, &pools, &feeds);
+            let goal = Goal::of(&route.target, &pools, &feeds, &dispatches);
             match kept.get(&*route.name) {
                 Some(kept) if kept.is_as(route, &goal) => Rc::clone(kept),
                 Some(_) | None => Rc::new(RouteState::new(route, goal, books, shards)),
@@ -133,7 +140,7 @@ impl Plan {
         let routes = routes.collect();
         let secure = config.listeners.iter().map(|listen| listen.tls.as_ref().map(Secure::new)).collect();
         let router = Router::new(config.routes.iter().map(|route| &route.matcher), config.listeners.len());
-        Self { config, secure, router, routes, pools, feeds, place: self.place }
+        Self { config, secure, router, routes, pools, feeds, dispatches, place: self.place }
     }
 
     /// The feed that is to be had, kept if there was one of its name.
@@ -149,6 +156,24 @@ impl Plan {
         };
         kept.adopt(driver, feed, pool);
         Some(kept.clone())
+    }
+
+    /// The dispatch that is to be had, kept if there was one of its name.
+    fn next_dispatch(
+        &self,
+        dispatch: &Arc<config::Dispatch>,
+        pools: &[Rc<PoolState>],
+    ) -> Option<Rc<DispatchState>> {
+        let pool = pools.get(dispatch.backends.index())?;
+        let Some(kept) = self.dispatches.iter().find(|kept| *kept.name == *dispatch.name) else {
+            return Some(DispatchState::new(dispatch, pool));
+        };
+        kept.adopt(dispatch, pool);
+        Some(kept.clone())
+    }
+
+    pub(super) fn dispatches(&self) -> &[Rc<DispatchState>] {
+        &self.dispatches
     }
 
     /// The feed of this name.
@@ -202,13 +227,23 @@ impl Plan {
 struct Goal {
     pool: Option<Rc<PoolState>>,
     feed: Option<Rc<FeedState>>,
+    dispatch: Option<Rc<DispatchState>>,
 }
 
 impl Goal {
-    fn of(target: &Target, pools: &[Rc<PoolState>], feeds: &[Rc<FeedState>]) -> Self {
+    fn of(
+        target: &Target,
+        pools: &[Rc<PoolState>],
+        feeds: &[Rc<FeedState>],
+        dispatches: &[Rc<DispatchState>],
+    ) -> Self {
         match target {
-            Target::Pool(id) => Self { pool: pools.get(id.index()).cloned(), feed: None },
-            Target::Feed(id) => Self { pool: None, feed: feeds.get(id.index()).cloned() },
+            Target::Pool(id) => Self { pool: pools.get(id.index()).cloned(), ..Self::default() },
+            Target::Feed(id) => Self { feed: feeds.get(id.index()).cloned(), ..Self::default() },
+            Target::Dispatch(id) => {
+                let dispatch = dispatches.get(id.index()).cloned();
+                Self { pool: dispatch.as_ref().map(|dispatch| dispatch.pool()), dispatch, feed: None }
+            }
             Target::Echo | Target::Ticker { .. } | Target::Fixed(_) => Self::default(),
         }
     }
@@ -246,6 +281,7 @@ impl RouteState {
             books: books.route(&route.name),
             pool: goal.pool,
             feed: goal.feed,
+            dispatch: goal.dispatch,
         }
     }
 
@@ -253,6 +289,7 @@ impl RouteState {
     fn is_as(&self, route: &Route, goal: &Goal) -> bool {
         is_same(self.pool.as_ref(), goal.pool.as_ref())
             && is_same(self.feed.as_ref(), goal.feed.as_ref())
+            && is_same(self.dispatch.as_ref(), goal.dispatch.as_ref())
             && self.route.is_like(route)
     }
 }

@@ -46,7 +46,9 @@ pub(super) async fn run(shard: Rc<Shard>, client: Stream, visitor: Visitor, open
     let Some(route) = visitor.route().cloned() else { return };
     let (script, tick) = match route.route.target {
         Target::Ticker { every } => (Script::Listen, Some((now, every))),
-        Target::Echo | Target::Pool(_) | Target::Feed(_) | Target::Fixed(_) => (Script::Echo, None),
+        Target::Echo | Target::Pool(_) | Target::Feed(_) | Target::Dispatch(_) | Target::Fixed(_) => {
+            (Script::Echo, None)
+        }
     };
     let mut session = Respond {
         client: Lane::new(client),

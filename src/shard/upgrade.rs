@@ -114,6 +114,7 @@ pub(super) async fn upgrade(
             let query = Query::parse(request.query().unwrap_or_default());
             Ok(Opened::Feed(FeedOpening { feed, query, early }))
         }
+        Target::Dispatch(_) => Err(Refusal::NoBackend.into()),
         Target::Echo | Target::Ticker { .. } => {
             let mut request = head.upgrade()?;
             admit(shard, client, &mut request, visitor).await?;

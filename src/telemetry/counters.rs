@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{FeedCounters, Histogram, SizeHistogram};
+use super::{DispatchCounters, FeedCounters, Histogram, SizeHistogram};
 
 use serde::{Deserialize, Serialize};
 
@@ -188,6 +188,8 @@ pub struct Counters {
     pub routes: BTreeMap<Arc<str>, RouteCounters>,
     /// By name, likewise.
     pub feeds: BTreeMap<Arc<str>, FeedCounters>,
+    /// By name.
+    pub dispatches: BTreeMap<Arc<str>, DispatchCounters>,
 }
 
 impl Counters {
@@ -211,6 +213,9 @@ impl Counters {
         self.dial_latency.merge(&other.dial_latency);
         for (name, route) in &other.routes {
             self.routes.entry(name.clone()).or_default().merge(route);
+        }
+        for (name, dispatch) in &other.dispatches {
+            self.dispatches.entry(name.clone()).or_default().merge(dispatch);
         }
         for (name, feed) in &other.feeds {
             self.feeds.entry(name.clone()).or_default().merge(feed);

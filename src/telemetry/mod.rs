@@ -6,6 +6,7 @@
 
 mod certificates;
 mod counters;
+mod dispatch;
 mod feed;
 mod feed_overview;
 mod histogram;
@@ -18,6 +19,7 @@ pub use counters::{
     BackendCounters, Counters, Ended, PingRtt, Refused, RouteCounters, Sessions, Tally, TlsHandshakes,
     Traffic,
 };
+pub use dispatch::DispatchCounters;
 pub use feed::{FeedCounters, SourceCounters, SourceState};
 pub use feed_overview::{CountByWhy, FeedOverview, FeedState, Lag};
 pub use histogram::{Histogram, SizeHistogram};

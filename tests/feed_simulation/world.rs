@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use selat::feed::{Batch, Key, Kind, Message, Pointer, Seq, Settings, Slow, SlowPolicy, State, Wish};
+use selat::feed::{Batch, Key, Kind, Message, Seq, Settings, Slow, SlowPolicy, State, Wish};
+use selat::json::Pointer;
 
 use super::client::{Client, Reader};
 use super::shard::{Shard, Why, Word};

@@ -9,9 +9,9 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::{Index, subsequence};
 use selat::feed::{
-    Batch, Hub, Key, Kind, Message, Offer, Pointer, Seq, Settings, Slow, SlowPolicy, State, SubscriberId,
-    Wish,
+    Batch, Hub, Key, Kind, Message, Offer, Seq, Settings, Slow, SlowPolicy, State, SubscriberId, Wish,
 };
+use selat::json::Pointer;
 use selat::telemetry::Traffic;
 
 /// What messages are about.

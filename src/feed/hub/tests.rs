@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::feed::{Kind, Message, Pointer, Slow, SlowPolicy, State};
+use crate::feed::{Kind, Message, Slow, SlowPolicy, State};
+use crate::json::Pointer;
 
 /// A hub under test, with the messages that were published to it.
 struct Bench {

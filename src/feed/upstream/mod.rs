@@ -28,7 +28,7 @@ use self::backoff::Attempts;
 use self::line::{Attempt, Line};
 use self::overlap::{Overlap, Voice};
 use self::stage::{Stage, Successor};
-use super::{Backoff, Batch, Kind, Message, Rotate, Said, Seq, Settings};
+use super::{Backoff, Batch, Key, Kind, Message, Rotate, Said, Seq, Settings};
 use crate::session::after;
 use crate::telemetry::{SourceCounters, SourceState};
 
@@ -246,7 +246,7 @@ impl Upstream {
             }
         }
         line.data_at = Some(now);
-        let key = settings.key.as_ref().and_then(|pointer| pointer.find(&payload));
+        let key = settings.key.as_ref().and_then(|pointer| pointer.find(&payload)).map(Key::from);
         let message = Arc::new(Message::new(kind, &payload, key, now));
         if let Some(overlap) = &mut self.overlap {
             let mut passed = std::mem::take(&mut self.passed);

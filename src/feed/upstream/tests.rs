@@ -5,7 +5,8 @@ mod rotation;
 mod staying;
 
 use super::*;
-use crate::feed::{Pattern, Pointer, Quiet, Stall};
+use crate::feed::{Pattern, Quiet, Stall};
+use crate::json::Pointer;
 
 /// 2024-01-05, a Friday, at 00:00 UTC.
 const FRIDAY: Duration = Duration::from_secs(1_704_412_800);

@@ -10,10 +10,11 @@ use super::super::table::{Named, Table};
 use super::{pool::is_token, tls};
 use crate::config::{Backend, BackendUrl, Config, Feed, Pool, PoolId, Secret, Target};
 use crate::feed::{
-    Backoff, ClientMessages, Conflict, Pattern, Pointer, Quiet, Rotate, Settings, Slow, SlowPolicy, Stall,
+    Backoff, ClientMessages, Conflict, Pattern, Quiet, Rotate, Settings, Slow, SlowPolicy, Stall,
     Subscriptions, Template, Words,
 };
 use crate::health::{Outlier, Percent};
+use crate::json::Pointer;
 use crate::protocol::handshake::HeaderEdits;
 
 const SLOW_POLICIES: [(&str, SlowPolicy); 3] = [
@@ -69,7 +70,11 @@ pub(super) fn warn_of_unused(config: &Config, tables: &[Named<'_>]) {
         .iter()
         .filter_map(|route| match &route.target {
             Target::Feed(feed) => Some(feed.index()),
-            Target::Pool(_) | Target::Echo | Target::Ticker { .. } | Target::Fixed(_) => None,
+            Target::Pool(_)
+            | Target::Dispatch(_)
+            | Target::Echo
+            | Target::Ticker { .. }
+            | Target::Fixed(_) => None,
         })
         .collect();
     for (_, named) in tables.iter().enumerate().filter(|(place, _)| !used.contains(place)) {

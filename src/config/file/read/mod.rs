@@ -81,6 +81,7 @@ pub(super) fn config(file: &Table<'_>) -> Option<Config> {
         pools: pools.into_iter().map(Arc::new).collect(),
         routes: routes?.into_iter().map(Arc::new).collect(),
         feeds: feeds.into_iter().map(Arc::new).collect(),
+        dispatches: Vec::new(),
         effective: Arc::default(),
     })
 }

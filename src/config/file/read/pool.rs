@@ -68,7 +68,11 @@ pub(super) fn warn_of_unused(config: &Config, tables: &[Named<'_>]) {
         .iter()
         .filter_map(|route| match &route.target {
             Target::Pool(pool) => Some(pool.index()),
-            Target::Feed(_) | Target::Echo | Target::Ticker { .. } | Target::Fixed(_) => None,
+            Target::Feed(_)
+            | Target::Dispatch(_)
+            | Target::Echo
+            | Target::Ticker { .. }
+            | Target::Fixed(_) => None,
         })
         .collect();
     for (_, named) in tables.iter().enumerate().filter(|(place, _)| !used.contains(place)) {

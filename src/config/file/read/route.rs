@@ -62,7 +62,7 @@ fn check_use(table: &Table<'_>, route: &Route) {
     let Route { rewrite, request_headers, response_headers, guard, session, .. } = route;
     let default = session::Settings::default();
     let (what, useless): (_, &[(&str, bool)]) = match route.target {
-        Target::Pool(_) => ("", &[]),
+        Target::Pool(_) | Target::Dispatch(_) => ("", &[]),
         Target::Feed(_) => (
             "a feed has one source for all, and no client's request goes there",
             &[
@@ -105,7 +105,7 @@ fn check_use(table: &Table<'_>, route: &Route) {
     }
     match route.target {
         Target::Feed(_) => check_use_of_feed(table, route),
-        Target::Pool(_) | Target::Echo | Target::Ticker { .. } => {
+        Target::Pool(_) | Target::Dispatch(_) | Target::Echo | Target::Ticker { .. } => {
             if matches!(guard.auth, Some(Auth::FirstMessage(_))) {
                 table.table("auth").wrong_key::<()>(
                     "first_message",

@@ -6,10 +6,11 @@ use super::{FULL, KEY, lines, parsed, told};
 use crate::balance::Policy;
 use crate::config::{Config, Feed, FeedId, Pool, PoolId, Target};
 use crate::feed::{
-    Backoff, ClientMessages, Conflict, Pattern, Pointer, Quiet, Rotate, Settings, SlowPolicy, Template,
+    Backoff, ClientMessages, Conflict, Pattern, Quiet, Rotate, Settings, SlowPolicy, Template,
 };
 use crate::guard::Auth;
 use crate::health::Percent;
+use crate::json::Pointer;
 
 /// A feed with these lines, in front of what else a file needs.
 fn feed(lines: &str) -> String {

@@ -8,7 +8,7 @@ const OVERLAP: Duration = Duration::from_secs(5);
 fn rotating() -> Settings {
     Settings {
         rotate: Some(Rotate { every: EVERY, overlap: OVERLAP }),
-        key: Some(crate::feed::Pointer::new("/k").unwrap()),
+        key: Some(crate::json::Pointer::new("/k").unwrap()),
         fatal: vec![Pattern::new("*too many*")],
         gap_message: Some("gap".to_owned()),
         ..Settings::default()

@@ -1,6 +1,6 @@
-//! Where a message says what it is about (RFC 6901).
+//! A place in a JSON document (RFC 6901), by which messages are told apart.
 
-use super::Key;
+use serde_json::Value;
 
 /// A place in a JSON document.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,18 +32,13 @@ impl Pointer {
         Ok(Self(text.into()))
     }
 
-    /// What stands there: text as it is, numbers and flags as JSON writes them. `None` where there is no such place,
-    /// or a list or object in it, or `payload` is no JSON.
+    /// The text, number or flag that stands there. `None` where there is no such place, or something else in it, or
+    /// `payload` is no JSON.
     #[must_use]
-    pub fn find(&self, payload: &[u8]) -> Option<Key> {
-        let document: serde_json::Value = serde_json::from_slice(payload).ok()?;
-        match document.pointer(&self.0)? {
-            serde_json::Value::String(text) => Some(Key(text.as_str().into())),
-            value @ (serde_json::Value::Number(_) | serde_json::Value::Bool(_)) => {
-                Some(Key(value.to_string().into()))
-            }
-            serde_json::Value::Null | serde_json::Value::Array(_) | serde_json::Value::Object(_) => None,
-        }
+    pub fn find(&self, payload: &[u8]) -> Option<Value> {
+        let mut document: Value = serde_json::from_slice(payload).ok()?;
+        let value = document.pointer_mut(&self.0)?.take();
+        matches!(value, Value::String(_) | Value::Number(_) | Value::Bool(_)).then_some(value)
     }
 }
 
@@ -55,17 +50,17 @@ mod tests {
     fn finds_what_stands_there() {
         let json = br#"{"symbol":"EURUSD","id":7,"live":true,"a/b":{"m~n":["x","y"]},"none":null}"#;
         let rows = [
-            ("/symbol", Some("EURUSD")),
-            ("/id", Some("7")),
-            ("/live", Some("true")),
-            ("/a~1b/m~0n/1", Some("y")),
+            ("/symbol", Some(Value::from("EURUSD"))),
+            ("/id", Some(Value::from(7))),
+            ("/live", Some(Value::from(true))),
+            ("/a~1b/m~0n/1", Some(Value::from("y"))),
             ("/a~1b", None),
             ("/none", None),
             ("/missing", None),
         ];
         for (pointer, expected) in rows {
             let found = Pointer::new(pointer).unwrap().find(json);
-            assert_eq!(found, expected.map(Key::from), "{pointer}");
+            assert_eq!(found, expected, "{pointer}");
         }
         assert_eq!(Pointer::new("/symbol").unwrap().find(b"Connected"), None);
     }
