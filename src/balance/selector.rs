@@ -9,7 +9,7 @@ use super::rendezvous::Rendezvous;
 use super::roster::{Roster, Slot};
 use super::sampling::{Criterion, Sampling};
 use super::turns::Turns;
-use super::{BackendId, BackendView, Policy, PoolView, ShardId, Snapshot};
+use super::{BackendId, BackendView, Policy, PoolView, ShardId, Snapshot, Weight};
 
 /// How long a shard avoids a backend that failed it, without waiting for the control plane's word.
 const LOCAL_EJECTION: Duration = Duration::from_secs(1);
@@ -104,6 +104,11 @@ impl Selector {
     #[must_use]
     pub fn views(&self) -> &[BackendView] {
         self.snapshot.pools.get(self.pool).map_or(&[], |pool| &pool.backends)
+    }
+
+    /// The backends that may have more to do, each with its weight.
+    pub fn open(&self) -> impl Iterator<Item = (BackendId, Weight)> {
+        self.roster.present().iter().filter(|slot| slot.is_open).map(|slot| (slot.id, slot.weight))
     }
 
     /// The backend for a session that has `tried` these already; `None` if there is none to try now. `key` is what

@@ -204,6 +204,13 @@ impl Driver {
         Ok(key)
     }
 
+    /// Has a source wake the calling task from now on, and no other.
+    pub(super) fn take_over(&self, source: usize) {
+        if let Some(source) = self.0.sources.borrow_mut().get_mut(source) {
+            source.owner = self.0.current.get();
+        }
+    }
+
     /// Takes `fd` out of the epoll set.
     pub(super) fn unwatch(&self, fd: impl AsFd) {
         // It fails only if it is out already.

@@ -88,6 +88,11 @@ impl Source {
         self.driver.set_readiness(self.key, Readiness { readable: false, ..self.driver.readiness(self.key) });
     }
 
+    /// The calling task is woken from now on, and no other.
+    pub fn take_over(&self) {
+        self.driver.take_over(self.key);
+    }
+
     /// Takes the descriptor out of the epoll set. Closing does that too, unless somebody else has it open.
     pub fn unwatch(&self) {
         self.driver.unwatch(&self.fd);
@@ -205,6 +210,11 @@ impl Socket {
         let source = Source::register(driver, fd, Interest::Stream)?;
         source.set_writable(true);
         Ok(Self(source))
+    }
+
+    /// The calling task is woken from now on when there is more to read or room to write, and no other.
+    pub fn take_over(&self) {
+        self.0.take_over();
     }
 
     /// Our own address in this connection: what a client has connected to. `None` for a Unix socket.

@@ -122,6 +122,11 @@ impl Stream {
         self.socket().local_address()
     }
 
+    /// The calling task is woken from now on when there is more to read or room to write, and no other.
+    pub fn take_over(&self) {
+        self.socket().take_over();
+    }
+
     fn socket(&self) -> &Socket {
         match self {
             Self::Plain(socket) => socket,

@@ -11,7 +11,8 @@ use crate::config::{BackendUrl, Transport};
 use crate::health::Outcome;
 use crate::protocol::frame::Rsv;
 use crate::protocol::handshake::{
-    Answer, Body, HeaderEdits, PathRewrite, Rewrite, UpgradeRequest, answer, head_len,
+    Answer, Answered as Judged, Ask, Body, Deflate, HeaderEdits, PathRewrite, Rewrite, UpgradeRequest,
+    answer, chosen_protocol, head_len,
 };
 use crate::protocol::proxy_protocol;
 use crate::runtime::tls::{Failure, Tls};
@@ -143,20 +144,83 @@ async fn secure(
     }
 }
 
+/// A connection that no client waits for, with its 101.
+pub(super) struct Asked {
+    pub(super) stream: Stream,
+    pub(super) deflate: Option<Deflate>,
+    pub(super) protocol: Option<Vec<u8>>,
+    /// Bytes that came behind the 101.
+    pub(super) early: Vec<u8>,
+}
+
+/// None.
+pub(super) enum NotAsked {
+    NotDialled(NotDialled),
+    /// It said no.
+    Refused,
+    /// It does not speak WebSocket as it should.
+    Invalid,
+}
+
+/// Performs the handshake on a connection that no client waits for: says `head`, and holds the answer against `ask`.
+///
+/// # Cancel safety
+/// Safe: dropping it hangs up.
+pub(super) async fn ask(
+    shard: &Shard,
+    backend: BackendId,
+    stream: Stream,
+    (head, ask): (&[u8], &Ask),
+) -> Result<Asked, NotAsked> {
+    let failed = |error: &io::Error| NotAsked::NotDialled(lost(shard, backend, error));
+    stream.write_all(head).await.map_err(|error| failed(&error))?;
+    let mut bytes = Vec::new();
+    loop {
+        match shard.read_more(&stream, &mut bytes).await {
+            Ok(0) => return Err(NotAsked::Invalid),
+            Ok(_) => {}
+            Err(error) => return Err(failed(&error)),
+        }
+        while let Some(len) = head_len(&bytes).map_err(|_| NotAsked::Invalid)? {
+            let early = bytes.split_off(len);
+            match ask.judge(&bytes).map_err(|_| NotAsked::Invalid)? {
+                Judged::Switching { deflate } => {
+                    return Ok(Asked { stream, deflate, protocol: chosen_protocol(&bytes), early });
+                }
+                Judged::Refused { .. } => return Err(NotAsked::Refused),
+                Judged::Interim => bytes = early,
+            }
+        }
+        if bytes.len() > ANSWER_BYTES_MAX {
+            return Err(NotAsked::Invalid);
+        }
+    }
+}
+
+/// What other backends are asked for the same client.
+pub(super) fn again(plan: &Plan, request: &UpgradeRequest<'_>, client: (&Visitor, &Stream)) -> Ask {
+    with_rewrite(plan, "", request, client, |rewrite| Ask::again(request, rewrite))
+}
+
 /// The request as the backend gets it.
-fn head(
+fn head(plan: &Plan, base_path: &str, request: &UpgradeRequest<'_>, client: (&Visitor, &Stream)) -> Vec<u8> {
+    with_rewrite(plan, base_path, request, client, |rewrite| request.head_for(rewrite))
+}
+
+fn with_rewrite<T>(
     plan: &Plan,
     base_path: &str,
     request: &UpgradeRequest<'_>,
     (visitor, client): (&Visitor, &Stream),
-) -> Vec<u8> {
+    write: impl FnOnce(&Rewrite<'_>) -> T,
+) -> T {
     let (path, edits) = match visitor.route() {
         Some(route) => (&route.route.rewrite, &route.route.request_headers),
         None => (&PathRewrite::default(), &HeaderEdits::default()),
     };
     let forwarding = &plan.config.forwarding;
     let facts = &visitor.facts(request);
-    request.head_for(&Rewrite { base_path, path, forwarding, hop: visitor.hop(client), edits, facts })
+    write(&Rewrite { base_path, path, forwarding, hop: visitor.hop(client), edits, facts })
 }
 
 /// A connection that stood is of no use. In TLS 1.3 the handshake is complete for us before the server has looked at our

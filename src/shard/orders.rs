@@ -92,6 +92,13 @@ impl Orders {
         for feed in former.feeds().iter().filter(|feed| plan.feed(&feed.name).is_none()) {
             feed.handle_gone(&shard.driver);
         }
+        for dispatch in former.dispatches() {
+            if plan.dispatches().iter().any(|kept| Rc::ptr_eq(kept, dispatch)) {
+                dispatch.forget(is_gone);
+            } else {
+                dispatch.handle_gone(&shard.driver);
+            }
+        }
         shard.plan.replace(Rc::new(plan));
         shard.start_feeds();
     }

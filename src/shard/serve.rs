@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::arrive::{Arrived, Unwelcome, arrive};
 use super::books::refused;
+use super::dispatch::DispatchSession;
 use super::feed::FeedSession;
 use super::pump::Pump;
 use super::upgrade::{self, Opened, Unopened};
@@ -21,6 +22,7 @@ pub(super) async fn run(slot: Slot, arrival: Arrival) {
     match Box::pin(open(&slot.0, arrival)).await {
         Some(Session::Pool(mut pump)) => pump.run().await,
         Some(Session::Feed(mut session)) => session.run().await,
+        Some(Session::Dispatch(mut session)) => session.run().await,
         None => {}
     }
 }
@@ -29,6 +31,7 @@ pub(super) async fn run(slot: Slot, arrival: Arrival) {
 enum Session {
     Pool(Box<Pump>),
     Feed(Box<FeedSession>),
+    Dispatch(Box<DispatchSession>),
 }
 
 /// Takes a connection to its session, if it comes to one that may be idle for long; all others are served here.
@@ -55,6 +58,10 @@ async fn open(shard: &Rc<Shard>, arrival: Arrival) -> Option<Session> {
         }
         Ok(Opened::Feed(opening)) => {
             return Some(Session::Feed(Box::new(FeedSession::new(shard.clone(), client, visitor, opening))));
+        }
+        Ok(Opened::Dispatch(opening)) => {
+            let session = DispatchSession::new(shard.clone(), client, visitor, opening);
+            return Some(Session::Dispatch(Box::new(session)));
         }
         Ok(Opened::Respond(opening)) => respond::run(shard.clone(), client, visitor, opening).await,
         Err(Unopened::Gone) => {}

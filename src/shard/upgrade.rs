@@ -8,6 +8,7 @@ use std::task::Poll;
 use super::Shard;
 use super::admit::admit;
 use super::books::refused;
+use super::dispatch::{DispatchState, Origin};
 use super::feed::FeedState;
 use super::place::{Placed, place};
 use super::placement::Placement;
@@ -28,6 +29,7 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 pub(super) enum Opened {
     Pool(PoolOpening),
     Feed(FeedOpening),
+    Dispatch(DispatchOpening),
     Respond(RespondOpening),
 }
 
@@ -47,6 +49,19 @@ pub(super) struct FeedOpening {
     /// What the request asks for.
     pub(super) query: Query,
     pub(super) early: Vec<u8>,
+}
+
+/// What a session with many backends begins with.
+pub(super) struct DispatchOpening {
+    pub(super) dispatch: Rc<DispatchState>,
+    /// What the other backends are asked.
+    pub(super) origin: Origin,
+    /// The one that has accepted the client.
+    pub(super) backend: Stream,
+    pub(super) placement: Placement,
+    /// Bytes that came behind the client's request, and behind the backend's 101.
+    pub(super) early_from_client: Vec<u8>,
+    pub(super) early_from_backend: Vec<u8>,
 }
 
 /// What a session that selat answers itself begins with.
@@ -114,7 +129,24 @@ pub(super) async fn upgrade(
             let query = Query::parse(request.query().unwrap_or_default());
             Ok(Opened::Feed(FeedOpening { feed, query, early }))
         }
-        Target::Dispatch(_) => Err(Refusal::NoBackend.into()),
+        Target::Dispatch(_) => {
+            let mut request = head.upgrade()?;
+            let dispatch = route.dispatch.clone().ok_or(Refusal::NoBackend)?;
+            admit(shard, client, &mut request, visitor).await?;
+            // A compression context cannot span backends.
+            request.withhold_extensions();
+            let Placed { handshake, placement } = place(shard, client, &request, visitor).await?;
+            let origin = Origin::new(shard, &request, (visitor, client), &handshake.head);
+            greet(client, visitor, handshake.head, &request).await?;
+            Ok(Opened::Dispatch(DispatchOpening {
+                dispatch,
+                origin,
+                backend: handshake.backend,
+                placement,
+                early_from_client: early,
+                early_from_backend: handshake.early,
+            }))
+        }
         Target::Echo | Target::Ticker { .. } => {
             let mut request = head.upgrade()?;
             admit(shard, client, &mut request, visitor).await?;

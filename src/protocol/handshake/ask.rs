@@ -1,10 +1,14 @@
-//! A handshake of selat's own, as the client (RFC 6455 §4.1): for connections that no client's request stands behind.
+//! A handshake of selat's own, as the client (RFC 6455 §4.1): for connections that no client waits for.
 
 use httparse::EMPTY_HEADER;
 
 use super::answer::{self, Asked, Response};
 use super::deflate::{self, Deflate};
-use super::{HEADERS_MAX, InvalidAnswer, Key, fields};
+use super::fields::Occurrence;
+use super::{HEADERS_MAX, InvalidAnswer, Key, Rewrite, UpgradeRequest, fields};
+
+/// What every request begins with.
+const METHOD: &[u8] = b"GET ";
 
 /// A request for a WebSocket, and what its answer is judged by.
 #[derive(Debug, Clone)]
@@ -68,10 +72,31 @@ impl Ask {
         Self { head, key, protocols, offers_deflate: compression }
     }
 
+    /// Asks what a client has asked for, as its backend got it, but for extensions. `rewrite` has no base path: that is
+    /// given with [`Self::head_under`].
+    #[must_use]
+    pub fn again(request: &UpgradeRequest<'_>, rewrite: &Rewrite<'_>) -> Self {
+        let mut request = request.clone();
+        request.withhold_extensions();
+        Self {
+            head: request.head_for(rewrite),
+            key: *request.key(),
+            protocols: request.protocols().map(<[u8]>::to_vec).collect(),
+            offers_deflate: false,
+        }
+    }
+
     /// The request, to be sent as it is.
     #[must_use]
     pub fn head(&self) -> &[u8] {
         &self.head
+    }
+
+    /// The request at a server all of whose paths begin with `base_path`.
+    #[must_use]
+    pub fn head_under(&self, base_path: &str) -> Vec<u8> {
+        let (method, rest) = self.head.split_at_checked(METHOD.len()).unwrap_or_default();
+        [method, base_path.trim_end_matches('/').as_bytes(), rest].concat()
     }
 
     /// Judges a whole head, as [`super::head_len`] delimits it, as the answer.
@@ -97,6 +122,17 @@ impl Ask {
     }
 }
 
+/// The subprotocol that a 101 has chosen, if any (§4.2.2).
+#[must_use]
+pub fn chosen_protocol(head: &[u8]) -> Option<Vec<u8>> {
+    let mut table = [EMPTY_HEADER; HEADERS_MAX];
+    let Response { headers, .. } = answer::parse(head, &mut table).ok()?;
+    match fields::single(headers, "sec-websocket-protocol") {
+        Occurrence::Once(protocol) => Some(protocol.to_vec()),
+        Occurrence::Missing | Occurrence::Repeated => None,
+    }
+}
+
 impl Asked for Ask {
     fn key(&self) -> &Key {
         &self.key
@@ -114,7 +150,7 @@ impl Asked for Ask {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::handshake::{Context, UpgradeRequest};
+    use crate::protocol::handshake::{Context, Facts, Forwarding, HeaderEdits, Hop, PathRewrite, Scheme};
 
     const NONCE: [u8; 16] = *b"the sample nonce";
     const SWITCHING: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nConnection: upgrade\r\n\
@@ -146,6 +182,35 @@ mod tests {
         let (_, request): (usize, tungstenite::handshake::server::Request) = request.unwrap();
         let response = tungstenite::handshake::server::create_response(&request).unwrap();
         assert_eq!(response.headers()["sec-websocket-accept"], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+
+    #[test]
+    fn asks_again_what_a_client_has_asked_for() {
+        let head = "GET /chat?a=b HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+                    Sec-WebSocket-Extensions: permessage-deflate\r\nSec-WebSocket-Protocol: b\r\nX-Key: c\r\n\r\n";
+        let request = UpgradeRequest::parse(head.as_bytes()).unwrap();
+        let facts = Facts { client: None, host: b"x", path: "/chat", route: "all", identity: None };
+        let rewrite = Rewrite {
+            base_path: "",
+            path: &PathRewrite::default(),
+            forwarding: &Forwarding::default(),
+            hop: Hop { peer: None, scheme: Scheme::Http, port: None },
+            edits: &HeaderEdits::default(),
+            facts: &facts,
+        };
+        let ask = Ask::again(&request, &rewrite);
+        for (base, path) in [("", "/chat"), ("/", "/chat"), ("/v1/", "/v1/chat")] {
+            let head = ask.head_under(base);
+            let request = UpgradeRequest::parse(&head).unwrap();
+            assert_eq!((request.path(), request.query()), (path, Some("a=b")));
+            assert_eq!(request.head().header("x-key"), Some(b"c".as_slice()));
+            assert!(request.offers_protocol(b"b") && !request.offers_extension(b"permessage-deflate"));
+        }
+        let chosen = format!("{SWITCHING}Sec-WebSocket-Protocol: b\r\n\r\n");
+        assert_eq!(ask.judge(chosen.as_bytes()), Ok(Answered::Switching { deflate: None }));
+        assert_eq!(chosen_protocol(chosen.as_bytes()), Some(b"b".to_vec()));
+        assert_eq!(chosen_protocol(format!("{SWITCHING}\r\n").as_bytes()), None);
     }
 
     #[test]

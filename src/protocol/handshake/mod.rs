@@ -23,7 +23,7 @@ mod target;
 
 pub use accept::Key;
 pub use answer::{Answer, InvalidAnswer, answer};
-pub use ask::{Answered, Ask};
+pub use ask::{Answered, Ask, chosen_protocol};
 pub use body::Body;
 pub use deflate::{Context, Deflate};
 pub use edits::{Facts, HeaderEdits, InvalidEdit};

@@ -205,6 +205,11 @@ impl<'h> UpgradeRequest<'h> {
         }
     }
 
+    /// Takes all extensions out of the offer. From now on the client has not offered any.
+    pub fn withhold_extensions(&mut self) {
+        self.head.fields.retain(|field| !field.name.eq_ignore_ascii_case("sec-websocket-extensions"));
+    }
+
     fn is_withheld(&self, protocol: &[u8]) -> bool {
         self.withheld.iter().any(|prefix| protocol.starts_with(prefix))
     }

@@ -1,12 +1,21 @@
-//! A dispatch on this shard: what its clients know together of its backends.
+//! A dispatch on this shard: its clients, each with connections to many backends.
 
-use std::cell::RefCell;
+mod ends;
+mod line;
+mod session;
+
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
+pub(super) use line::Origin;
+pub(super) use session::DispatchSession;
+
 use super::plan::PoolState;
+use crate::balance::BackendId;
 use crate::config;
-use crate::dispatch::{Board, Settings};
+use crate::dispatch::{Board, Candidate, Settings};
+use crate::runtime::Driver;
 use crate::telemetry::DispatchCounters;
 
 /// One dispatch. A reload keeps it, by its name, so that what its backends have yet to answer stays counted.
@@ -15,6 +24,7 @@ pub(super) struct DispatchState {
     settings: RefCell<Arc<Settings>>,
     pool: RefCell<Rc<PoolState>>,
     board: RefCell<Board>,
+    is_gone: Cell<bool>,
 }
 
 impl DispatchState {
@@ -24,13 +34,25 @@ impl DispatchState {
             settings: RefCell::new(dispatch.settings.clone()),
             pool: RefCell::new(pool.clone()),
             board: RefCell::default(),
+            is_gone: Cell::new(false),
         })
     }
 
-    /// Goes on as `dispatch`, which has its name. Sessions keep what held when they began.
+    /// Goes on as `dispatch`, which has its name. Sessions keep the settings that held when they began.
     pub(super) fn adopt(&self, dispatch: &config::Dispatch, pool: &Rc<PoolState>) {
         self.settings.replace(dispatch.settings.clone());
         self.pool.replace(pool.clone());
+    }
+
+    /// Forgets backends that are gone.
+    pub(super) fn forget(&self, is_gone: impl Fn(BackendId) -> bool) {
+        self.board.borrow_mut().forget(is_gone);
+    }
+
+    /// It is in the configuration no more.
+    pub(super) fn handle_gone(&self, driver: &Driver) {
+        self.is_gone.set(true);
+        driver.wake_all();
     }
 
     pub(super) fn pool(&self) -> Rc<PoolState> {
@@ -40,5 +62,13 @@ impl DispatchState {
     /// What is to be reported.
     pub(super) fn counters(&self) -> DispatchCounters {
         self.board.borrow().counters.clone()
+    }
+
+    /// The backends that may get messages now.
+    fn list_candidates(&self, candidates: &mut Vec<Candidate>) {
+        candidates.clear();
+        let pool = self.pool.borrow();
+        let selector = pool.selector.borrow();
+        candidates.extend(selector.open().map(|(backend, weight)| Candidate { backend, weight }));
     }
 }

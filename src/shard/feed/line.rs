@@ -14,11 +14,11 @@ use crate::config::BackendUrl;
 use crate::feed::{Inlet, Kind, LineId};
 use crate::health::Outcome;
 use crate::protocol::frame::CloseCode;
-use crate::protocol::handshake::{Answered, Ask, Deflate, head_len};
+use crate::protocol::handshake::{Ask, Deflate};
 use crate::runtime::{Driver, Stream, TaskId};
 use crate::session::Disposition;
 use crate::shard::Shard;
-use crate::shard::dial::{self, NotDialled};
+use crate::shard::dial::{self, NotAsked, NotDialled};
 use crate::shard::lane::Lane;
 use crate::shard::permit::Permit;
 use crate::shard::place;
@@ -27,9 +27,6 @@ use crate::wires::SourceEvent;
 
 /// Reads before other tasks get their turn.
 const TURN_READS: usize = 4;
-
-/// Bytes of a source's answer to the handshake.
-const ANSWER_BYTES_MAX: usize = 16 * 1024;
 
 /// Bytes that may wait for the source to take them; beyond, what clients say to it is dropped.
 const OUTBOX_BYTES_MAX: usize = 1 << 20;
@@ -155,17 +152,17 @@ async fn open(shard: &Rc<Shard>, feed: &Rc<FeedState>, line: &Line) -> Result<Op
     let began = shard.now();
     let dialled = shard.driver.until(began + settings.connect, dial(shard, feed, (view, url))).await;
     let (outcome, result) = match dialled {
-        Ok(Ok((stream, deflate, early))) => (Some(Outcome::Answered), Ok((stream, deflate, early))),
-        Ok(Err(Unopened::Refused)) => (Some(Outcome::Answered), Err("refused")),
-        Ok(Err(Unopened::Invalid)) => (Some(Outcome::Failed), Err("invalid answer")),
-        Ok(Err(Unopened::NotDialled(NotDialled::NoResource))) => (None, Err("no resource")),
-        Ok(Err(Unopened::NotDialled(NotDialled::Failed(outcome)))) => (Some(outcome), Err(outcome.name())),
+        Ok(Ok(asked)) => (Some(Outcome::Answered), Ok(asked)),
+        Ok(Err(NotAsked::Refused)) => (Some(Outcome::Answered), Err("refused")),
+        Ok(Err(NotAsked::Invalid)) => (Some(Outcome::Failed), Err("invalid answer")),
+        Ok(Err(NotAsked::NotDialled(NotDialled::NoResource))) => (None, Err("no resource")),
+        Ok(Err(NotAsked::NotDialled(NotDialled::Failed(outcome)))) => (Some(outcome), Err(outcome.name())),
         Err(_) => (Some(Outcome::TimedOut), Err(Outcome::TimedOut.name())),
     };
     if let Some(outcome) = outcome {
         place::note(shard, &pool, &placement, outcome);
     }
-    let (stream, deflate, early) = result?;
+    let dial::Asked { stream, deflate, early, .. } = result?;
     let after = shard.now().saturating_duration_since(began);
     shard.count(|counters| counters.dial_latency.record(after));
     feed.tell_news(shard, line.source, SourceEvent::Opened { after });
@@ -173,51 +170,20 @@ async fn open(shard: &Rc<Shard>, feed: &Rc<FeedState>, line: &Line) -> Result<Op
     Ok(Opened { stream, deflate, early, placement })
 }
 
-/// Why a source was dialled in vain.
-enum Unopened {
-    NotDialled(NotDialled),
-    /// It said no.
-    Refused,
-    /// It does not speak WebSocket as it should.
-    Invalid,
-}
-
-type Dialled = (Stream, Option<Deflate>, Vec<u8>);
-
 /// # Cancel safety
 /// Safe: dropping it hangs up.
 async fn dial(
     shard: &Shard,
     feed: &FeedState,
     (view, url): (&BackendView, &BackendUrl),
-) -> Result<Dialled, Unopened> {
-    let failed = |error: &std::io::Error| Unopened::NotDialled(dial::lost(shard, view.id, error));
+) -> Result<dial::Asked, NotAsked> {
     let config = feed.feed.borrow().clone();
     let pool = feed.pool.borrow().clone();
     let (nonces, headers) = ([shard.random().nonce, shard.random().nonce], &config.headers);
     let headers = headers.iter().map(|(name, value)| (name.as_str(), value.expose()));
     let ask = Ask::new(&url.host_header(), &url.base_path, headers, key(nonces), config.settings.compression);
-    let stream = dial::connect(shard, &pool, (view, url), &[]).await.map_err(Unopened::NotDialled)?;
-    stream.write_all(ask.head()).await.map_err(|error| failed(&error))?;
-    let mut bytes = Vec::new();
-    loop {
-        match shard.read_more(&stream, &mut bytes).await {
-            Ok(0) => return Err(Unopened::Invalid),
-            Ok(_) => {}
-            Err(error) => return Err(failed(&error)),
-        }
-        while let Some(len) = head_len(&bytes).map_err(|_| Unopened::Invalid)? {
-            let rest = bytes.split_off(len);
-            match ask.judge(&bytes).map_err(|_| Unopened::Invalid)? {
-                Answered::Switching { deflate } => return Ok((stream, deflate, rest)),
-                Answered::Refused { .. } => return Err(Unopened::Refused),
-                Answered::Interim => bytes = rest,
-            }
-        }
-        if bytes.len() > ANSWER_BYTES_MAX {
-            return Err(Unopened::Invalid);
-        }
-    }
+    let stream = dial::connect(shard, &pool, (view, url), &[]).await.map_err(NotAsked::NotDialled)?;
+    dial::ask(shard, view.id, stream, (ask.head(), &ask)).await
 }
 
 /// Sixteen bytes of chance (RFC 6455 §4.1 item 7).
