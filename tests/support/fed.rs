@@ -17,7 +17,7 @@ use super::{DEADLINE, Deadline, eventually};
 
 /// What a vendor says until all clients hear it, and what comes behind that.
 const WARM_UP: &str = "is anybody there?";
-const BEGIN: &str = "let us begin, time";
+pub(crate) const BEGIN: &str = "let us begin, time";
 
 /// The last of what is looked at.
 const END: &str = "that is all";
