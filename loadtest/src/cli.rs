@@ -1,14 +1,17 @@
 //! The command line.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::net::{Dialer, Security, Sessions, Suite, Target, Trust};
-use crate::report::Output;
+use crate::report::Outputs;
 use crate::wire::TICK_BYTES_MIN;
+
+/// What as a file means standard output.
+pub(crate) const STDOUT: &str = "-";
 
 /// Measures WebSocket servers and proxies: throughput, latency, CPU per message, memory per connection.
 ///
@@ -145,9 +148,9 @@ pub(crate) struct CommonArgs {
     /// How long a connection may take to open, and to close.
     #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
     pub(crate) timeout: Duration,
-    /// Print one JSON object instead of a table.
-    #[arg(long)]
-    pub(crate) json: bool,
+    /// Write everything that was measured as one JSON object: to FILE, or instead of the table.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = STDOUT)]
+    pub(crate) json: Option<PathBuf>,
 }
 
 impl CommonArgs {
@@ -164,9 +167,10 @@ impl CommonArgs {
         Dialer::new(&self.target, &Security { trust, suite: self.cipher, sessions })
     }
 
-    /// How to print the report.
-    pub(crate) fn output(&self) -> Output {
-        if self.json { Output::Json } else { Output::Table }
+    /// Where the record goes.
+    pub(crate) fn outputs(&self) -> Outputs {
+        let to_stdout = self.json.as_deref() == Some(Path::new(STDOUT));
+        Outputs { table: !to_stdout, json: self.json.clone() }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The one home of the clock.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use nix::time::{ClockId, clock_gettime};
@@ -9,6 +9,11 @@ use nix::time::{ClockId, clock_gettime};
 #[expect(clippy::disallowed_methods, reason = "the one place where this program reads the clock")]
 pub(crate) fn now() -> Instant {
     Instant::now()
+}
+
+/// The date, by which people find a run again; nothing is measured with it.
+pub(crate) fn date() -> SystemTime {
+    SystemTime::now()
 }
 
 /// The machine's monotonic clock, which all of its processes read alike.

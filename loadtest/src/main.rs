@@ -6,7 +6,8 @@
 //! - [`scenario`]: what the commands `echo`, `storm`, `feed` and `idle` do with a swarm.
 //! - [`serve`]: the other end: an echo server and the source of a feed; and as controls, which do as little as can be
 //!   done, a relay of bytes and a broadcaster of frames.
-//! - [`watch`]: what the servers cost, read from `/proc`; [`report`]: figures for people and machines.
+//! - [`watch`]: what the servers cost, read from `/proc`; [`record`]: all that a run yields, as plain data;
+//!   [`report`]: that, for people and for machines.
 //!
 //! What it measures must be the server, so it does little itself: messages are masked once and stamped per use, a
 //! whole run leaves in one write, and no message allocates.
@@ -14,8 +15,10 @@
 mod cli;
 mod client;
 mod clock;
+mod host;
 mod limits;
 mod net;
+mod record;
 mod report;
 mod scenario;
 mod serve;
@@ -27,7 +30,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use cli::{Cli, Command, ServeCommand};
-use report::Verdict;
+use record::Verdict;
 
 /// What was measured is sound, but the server lost, changed or refused something.
 const EXIT_FAULTS: u8 = 1;
@@ -47,7 +50,7 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<Verdict> {
-    let (report, output) = match cli.command {
+    let (record, common) = match cli.command {
         Command::Serve { command: ServeCommand::Echo(args) } => match serve::echo(&args)? {},
         Command::Serve { command: ServeCommand::Relay(args) } => match serve::relay(&args)? {},
         Command::Serve { command: ServeCommand::Broadcast(args) } => match serve::broadcast(&args)? {},
@@ -55,11 +58,11 @@ fn run(cli: Cli) -> anyhow::Result<Verdict> {
             serve::ticker(&args)?;
             return Ok(Verdict::Clean);
         }
-        Command::Echo(args) => (scenario::echo(&args)?, args.common.output()),
-        Command::Storm(args) => (scenario::storm(&args)?, args.common.output()),
-        Command::Feed(args) => (scenario::feed(&args)?, args.common.output()),
-        Command::Idle(args) => (scenario::idle(&args)?, args.common.output()),
+        Command::Echo(args) => (scenario::echo(&args)?, args.common),
+        Command::Storm(args) => (scenario::storm(&args)?, args.common),
+        Command::Feed(args) => (scenario::feed(&args)?, args.common),
+        Command::Idle(args) => (scenario::idle(&args)?, args.common),
     };
-    report.print(output);
-    Ok(report.verdict())
+    report::put(&record, &common.outputs())?;
+    Ok(record.verdict())
 }

@@ -54,8 +54,8 @@ fn measures_a_sound_server_without_fault() {
         let served = server.ended(2);
         assert!(served.iter().all(|(_, code)| *code == Some(1000)), "{served:?}");
         let messages: u64 = served.iter().map(|(messages, _)| messages).sum();
-        assert!((1..=messages).contains(&ended.count("messages")), "{size} bytes: {}", ended.report);
-        assert!(ended.count("round_trip_samples") > 0, "{size} bytes: {}", ended.report);
+        assert!((1..=messages).contains(&ended.count("answered")), "{size} bytes: {}", ended.report);
+        assert!(ended.samples("latency/uncorrected") > 0, "{size} bytes: {}", ended.report);
     }
 }
 
@@ -202,7 +202,7 @@ fn tells_how_servers_end_connections_early() {
         socket.get_mut().shutdown(std::net::Shutdown::Both).unwrap();
     });
     let ended = run_echo(&server.url, &[]);
-    assert_eq!((ended.code, ended.count("failed")), (1, 2), "{}", ended.report);
+    assert_eq!((ended.code, ended.failed()), (1, 2), "{}", ended.report);
 }
 
 #[test]
@@ -210,10 +210,10 @@ fn reports_what_a_process_costs() {
     let server = foreign_server(echo);
     let pid = std::process::id().to_string();
     let ended = run_echo(&server.url, &["--pid", &pid]);
-    let process = &ended.report["processes"][0];
-    assert_eq!(process["pid"], std::process::id());
-    assert!(process["cpu_us_per_message"].as_f64().unwrap() > 0.0, "{}", ended.report);
-    assert!(ended.report["client_cpu_us_per_message"].as_f64().unwrap() > 0.0, "{}", ended.report);
+    assert_eq!(ended.process()["pid"], std::process::id());
+    assert!(ended.cpu() > 0.0, "{}", ended.report);
+    let own = &ended.report["cost"]["generator"]["us_per_unit"];
+    assert!(own.as_f64().unwrap() > 0.0, "{}", ended.report);
 }
 
 #[test]

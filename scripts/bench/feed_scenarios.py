@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from .scenarios import FAULTS, Measured, Scenario
+from .scenarios import FAULTS, Measured, Scenario, flat
 
 # Deliveries a second at a steady rate: what Python can do with about half of a core, so that all of them keep up.
 STEADY = 50_000
@@ -70,6 +70,7 @@ class Delivered(Measured):
 
     @classmethod
     def of(cls, scenario, raw, connections):
+        raw = flat(raw)
         feed, ticker = raw["processes"]
         memory = raw["memory"][0]
         known = {"cpu_us_per_delivery": feed["cpu_us_per_delivery"], **memory, **raw}

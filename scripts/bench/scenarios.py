@@ -77,6 +77,7 @@ class Measured:
 
     @classmethod
     def of(cls, scenario, raw, peer):
+        raw = flat(raw)
         *proxy, backend = raw["processes"]
         if peer.url.startswith("wss:") and (error := tls_error(scenario, raw)):
             return cls.failed(error)
@@ -102,6 +103,28 @@ class Measured:
             self.disturbance = f"{self.raw['stolen']:.1%} of the time was stolen"
         elif scenario.rate and self.foreign_cores > FOREIGN_MAX:
             self.disturbance = f"other programs used {self.foreign_cores:.0%} of a core"
+
+
+def flat(record):
+    """A record of the load client with all its figures side by side."""
+    unit, cost, totals = record["unit"], record["cost"], record["totals"]
+    many = {"delivery": "deliveries"}.get(unit, f"{unit}s")
+
+    def costing(what):
+        return {f"cpu_us_per_{unit}": what["cpu"].get("us_per_unit"), "cores_busy": what["cpu"]["cores_busy"],
+                **what.get("memory", {})}
+
+    raw = {**record["settings"], **record["counts"], **record["faults"], **record.get("tls", {}),
+           "failed": sum(record["failures"].values()), "stolen": cost["stolen"],
+           "processes": [costing(process) for process in cost["processes"]],
+           "memory": [process.get("memory") for process in cost["processes"]],
+           f"client_cpu_us_per_{unit}": cost["generator"].get("us_per_unit"),
+           "client_cores_busy": cost["generator"]["cores_busy"], "machine_cores_busy": cost["machine"]["cores_busy"]}
+    if unit != "connection":
+        raw[f"{many}_per_second"] = totals["per_second"]
+    for what, times in [("latency", record["latency"].get("uncorrected")), ("spread", record.get("spread"))]:
+        raw |= {f"{what}_us_{name}": time for name, time in (times or {}).items() if name != "curve"}
+    return raw
 
 
 def tls_error(scenario, raw):

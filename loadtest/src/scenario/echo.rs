@@ -8,7 +8,7 @@ use crate::client::{Hears, Plan, Swarm, Then};
 use crate::clock;
 use crate::limits;
 use crate::net::Sessions;
-use crate::report::{Report, float, per_second};
+use crate::record::{Host, Latency, Record, Times, Unit};
 use crate::watch::Watch;
 use crate::wire::{STAMP_BYTES, wide};
 
@@ -19,7 +19,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// Nothing could be measured.
-pub(crate) fn echo(args: &EchoArgs) -> anyhow::Result<Report> {
+pub(crate) fn echo(args: &EchoArgs) -> anyhow::Result<Record> {
     let common = &args.common;
     limits::make_room(args.connections.into())?;
     let watch = Watch::new(&common.pids)?;
@@ -48,21 +48,16 @@ pub(crate) fn echo(args: &EchoArgs) -> anyhow::Result<Report> {
     swarm.kit.tally.faults.lost += swarm.in_flight();
     swarm.close()?;
 
-    let mut report = Report::new("echo");
-    report.count("connections", "connections", args.connections.into());
-    report.count("size", "bytes a message", wide(args.size));
-    report.count("in_flight", "in flight on each", args.in_flight.into());
-    report.figure("seconds", "measured", cost.wall.as_secs_f64(), "s");
-    report.count("messages", "messages", messages);
-    report.figure("messages_per_second", "rate", per_second(messages, cost.wall), "messages/s");
-    let megabytes = per_second(messages, cost.wall) * float(wide(args.size)) / 1e6;
-    report.figure("megabytes_per_second", "payload, each way", megabytes, "MB/s");
-    report.times("round_trip", "round trip", &round_trips);
-    report.cost_per("message", messages, &cost);
-    report.tls(&swarm.kit.tally);
-    report.faults(&swarm.kit.tally.faults, &swarm.kit.tally.failures);
+    let mut record = Record::begin("echo", Unit::Message, Host::here());
+    record.set("connections", args.connections);
+    record.set("size", args.size);
+    record.set("in-flight", args.in_flight);
+    record.answered(messages, wide(args.size), cost.wall);
+    record.latency = Latency { corrected: None, uncorrected: Times::with_curve(&round_trips) };
+    record.cost(&cost);
+    record.tally(&swarm.kit.tally);
     if args.size < STAMP_BYTES {
-        report.warn(format!("messages under {STAMP_BYTES} bytes carry no number: reordering cannot be seen"));
+        record.warn(format!("messages under {STAMP_BYTES} bytes carry no number: reordering cannot be seen"));
     }
-    Ok(report)
+    Ok(record)
 }

@@ -10,7 +10,7 @@ use crate::client::{Following, Habit, Plan, Swarm};
 use crate::clock;
 use crate::limits;
 use crate::net::Sessions;
-use crate::report::{Report, per_second};
+use crate::record::{Host, Latency, Record, Times, Unit};
 use crate::watch::Watch;
 use crate::wire::wide;
 
@@ -21,7 +21,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// Nothing could be measured.
-pub(crate) fn feed(args: &FeedArgs) -> anyhow::Result<Report> {
+pub(crate) fn feed(args: &FeedArgs) -> anyhow::Result<Record> {
     let common = &args.common;
     limits::make_room(args.clients.into())?;
     let watch = Watch::new(&common.pids)?;
@@ -53,28 +53,23 @@ pub(crate) fn feed(args: &FeedArgs) -> anyhow::Result<Report> {
     let held = swarm.alive();
     swarm.close()?;
 
-    let mut report = Report::new("feed");
-    report.count("clients", "clients", args.clients.into());
-    report.count("readers", "clients that read", readers);
-    report.count("evicted", "others, seen to be dropped", swarm.kit.tally.evicted);
-    report.count("held", "still open at the end", wide(held));
-    report.figure("seconds", "measured", cost.wall.as_secs_f64(), "s");
-    report.count("ticks", "ticks", end - first);
-    report.count("deliveries", "deliveries", deliveries);
-    report.figure("deliveries_per_second", "rate", per_second(deliveries, cost.wall), "deliveries/s");
-    report.times("latency", "source to client", &latency);
-    report.times("spread", "first to last client", &spread);
-    report.cost_per("delivery", deliveries, &cost);
-    for (&pid, (before, after)) in common.pids.iter().zip(memory_before.into_iter().zip(memory)) {
-        report.memory(pid, [before, after], args.clients.into());
-    }
-    report.tls(&swarm.kit.tally);
+    let mut record = Record::begin("feed", Unit::Delivery, Host::here());
+    record.set("clients", args.clients);
+    record.set("stuck", format!("{}%", args.stuck));
+    record.count("readers", readers);
+    record.count("evicted", swarm.kit.tally.evicted);
+    record.count("held", wide(held));
+    record.count("ticks", end - first);
+    record.answered(deliveries, 0, cost.wall);
+    record.latency = Latency { corrected: None, uncorrected: Times::with_curve(&latency) };
+    record.spread = Times::with_curve(&spread);
+    record.cost(&cost);
+    record.memory(&memory_before, &memory, args.clients.into());
     if args.allow_loss {
-        report.count("skipped", "left out", swarm.kit.tally.faults.lost);
-        swarm.kit.tally.faults.lost = 0;
+        record.count("skipped", std::mem::take(&mut swarm.kit.tally.faults.lost));
     }
-    report.faults(&swarm.kit.tally.faults, &swarm.kit.tally.failures);
-    Ok(report)
+    record.tally(&swarm.kit.tally);
+    Ok(record)
 }
 
 fn following(swarm: &mut Swarm) -> anyhow::Result<&mut Following> {

@@ -1,9 +1,6 @@
 //! Connections that are held and say nothing, to see what each costs the server.
 
-use std::collections::BTreeMap;
-
 use anyhow::ensure;
-use serde_json::{Map, json};
 
 use super::open_all;
 use crate::cli::IdleArgs;
@@ -11,7 +8,7 @@ use crate::client::{Hears, Plan, Swarm, Then};
 use crate::clock;
 use crate::limits;
 use crate::net::Sessions;
-use crate::report::{Report, float, per};
+use crate::record::{Host, Record, Unit};
 use crate::watch::Watch;
 use crate::wire::wide;
 
@@ -19,7 +16,7 @@ use crate::wire::wide;
 ///
 /// # Errors
 /// Nothing could be measured.
-pub(crate) fn idle(args: &IdleArgs) -> anyhow::Result<Report> {
+pub(crate) fn idle(args: &IdleArgs) -> anyhow::Result<Record> {
     let common = &args.common;
     let connections = u64::from(args.connections);
     limits::make_room(connections)?;
@@ -44,21 +41,13 @@ pub(crate) fn idle(args: &IdleArgs) -> anyhow::Result<Report> {
     let held = swarm.alive();
     swarm.close()?;
 
-    let mut report = Report::new("idle");
-    report.count("connections", "connections", connections);
-    report.count("held", "still open at the end", wide(held));
-    report.figure("seconds", "held", cost.wall.as_secs_f64(), "s");
-    let grown: BTreeMap<_, _> = common.pids.iter().zip(memory_before.iter().zip(memory)).collect();
-    report.cost(&cost, |process| {
-        let (before, idle) = grown.get(&process.pid).map_or((0, 0), |&(&before, idle)| (before, idle));
-        let each = per(float(idle) - float(before), connections);
-        let text = format!("{each:.2} KiB a connection ({before} KiB before, {idle} KiB idle)");
-        let pairs = [("pss_kib_before", json!(before)), ("pss_kib_idle", json!(idle))];
-        let mut json = Map::from_iter(pairs.map(|(key, value)| (key.to_owned(), value)));
-        json.insert("pss_kib_per_connection".to_owned(), json!(each));
-        (text, json)
-    });
-    report.tls(&swarm.kit.tally);
-    report.faults(&swarm.kit.tally.faults, &swarm.kit.tally.failures);
-    Ok(report)
+    let mut record = Record::begin("idle", Unit::Connection, Host::here());
+    record.set("connections", args.connections);
+    record.set("size", args.size);
+    record.count("held", wide(held));
+    record.answered(connections, 0, cost.wall);
+    record.cost(&cost);
+    record.memory(&memory_before, &memory, connections);
+    record.tally(&swarm.kit.tally);
+    Ok(record)
 }

@@ -9,8 +9,9 @@ use crate::client::{Hears, Plan, Swarm, Tally, Then};
 use crate::clock;
 use crate::limits;
 use crate::net::{Sessions, Transport};
-use crate::report::{Report, per_second};
+use crate::record::{Host, Latency, Record, Times, Unit};
 use crate::watch::Watch;
+use crate::wire::wide;
 
 /// Failures after which a storm without one success is given up.
 const FAILURES_MAX: u64 = 1000;
@@ -22,7 +23,7 @@ const PATIENCE: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// Nothing could be measured.
-pub(crate) fn storm(args: &StormArgs) -> anyhow::Result<Report> {
+pub(crate) fn storm(args: &StormArgs) -> anyhow::Result<Record> {
     let common = &args.common;
     limits::make_room(args.concurrency.into())?;
     let watch = Watch::new(&common.pids)?;
@@ -57,17 +58,15 @@ pub(crate) fn storm(args: &StormArgs) -> anyhow::Result<Report> {
     let swarm = &mut storm.swarm;
     swarm.run(clock::now() + common.timeout, |swarm| swarm.alive() == 0)?;
 
-    let mut report = Report::new("storm");
-    report.count("concurrency", "sessions at a time", args.concurrency.into());
-    report.figure("seconds", "measured", cost.wall.as_secs_f64(), "s");
-    report.count("sessions", "sessions", sessions);
-    report.figure("sessions_per_second", "rate", per_second(sessions, cost.wall), "sessions/s");
-    report.times("session", "whole session", &session_times);
-    report.times("round_trip", "round trip", &round_trips);
-    report.cost_per("session", sessions, &cost);
-    report.tls(&swarm.kit.tally);
-    report.faults(&swarm.kit.tally.faults, &swarm.kit.tally.failures);
-    Ok(report)
+    let mut record = Record::begin("storm", Unit::Session, Host::here());
+    record.set("concurrency", args.concurrency);
+    record.set("size", args.size);
+    record.answered(sessions, wide(args.size), cost.wall);
+    record.latency = Latency { corrected: None, uncorrected: Times::with_curve(&round_trips) };
+    record.session = Times::with_curve(&session_times);
+    record.cost(&cost);
+    record.tally(&swarm.kit.tally);
+    Ok(record)
 }
 
 /// A swarm that is kept at a number of sessions.

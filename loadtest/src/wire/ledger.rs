@@ -1,5 +1,7 @@
 //! Which messages of a connection have been answered.
 
+use serde::{Deserialize, Serialize};
+
 use super::{ConnectionId, Stamp};
 
 /// Missing messages remembered per connection, to tell a late answer from a second one. Beyond it, the oldest are
@@ -7,7 +9,7 @@ use super::{ConnectionId, Stamp};
 const MISSING_MAX: usize = 1024;
 
 /// What a server got wrong. All of them zero, or the run failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Faults {
     /// Never answered, although a later message was, or not before the drain at the end was over.
     pub(crate) lost: u64,

@@ -106,12 +106,34 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
-    /// A count of the report.
+    /// A count of the report: `answered`, or one by its key, wherever in the report it stands once.
     pub(crate) fn count(&self, key: &str) -> u64 {
-        self.report
-            .get(key)
-            .and_then(Value::as_u64)
-            .unwrap_or_else(|| unreachable!("{key} in {}", self.report))
+        let rooms = ["totals", "faults", "counts", "tls"];
+        let mut places = rooms.iter().filter_map(|room| self.report.get(room)?.get(key)?.as_u64());
+        places.next().unwrap_or_else(|| unreachable!("{key} in {}", self.report))
+    }
+
+    /// How many of something were timed: `latency/uncorrected`, `spread`, …
+    pub(crate) fn samples(&self, what: &str) -> u64 {
+        let samples = self.report.pointer(&format!("/{what}/samples"));
+        samples.and_then(Value::as_u64).unwrap_or_else(|| unreachable!("{what} in {}", self.report))
+    }
+
+    /// Sessions that failed, for whatever reason.
+    pub(crate) fn failed(&self) -> u64 {
+        let failures = self.report.get("failures").and_then(Value::as_object);
+        failures.expect("an object").values().filter_map(Value::as_u64).sum()
+    }
+
+    /// What the first watched process cost.
+    pub(crate) fn process(&self) -> &Value {
+        self.report.pointer("/cost/processes/0").unwrap_or_else(|| unreachable!("{}", self.report))
+    }
+
+    /// The CPU time of the first watched process for each unit, in microseconds.
+    pub(crate) fn cpu(&self) -> f64 {
+        let cpu = self.process().pointer("/cpu/us_per_unit").and_then(Value::as_f64);
+        cpu.unwrap_or_else(|| unreachable!("{}", self.report))
     }
 
     /// How many sessions failed for this reason.
