@@ -1,7 +1,7 @@
 //! Connects to a backend and performs its handshake.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Shard;
 use super::plan::{Plan, PoolState};
@@ -83,9 +83,7 @@ pub(super) async fn dial(
     let (stream, answered) = answered.map_err(|_| NotDialled::Failed(Outcome::TimedOut))??;
     match answered {
         Answered::Switching { head, rsv, early } => {
-            let took = shard.now().saturating_duration_since(began);
-            pool.selector.borrow_mut().handle_handshake(backend, took, shard.now());
-            shard.count(|counters| counters.dial_latency.record(took));
+            note_handshake(shard, pool, backend, began);
             Ok(Dialled::Accepted(Handshake { backend: stream, head, rsv, early }))
         }
         Answered::Refused { status, head, body, rest } => {
@@ -93,6 +91,13 @@ pub(super) async fn dial(
             Ok(Dialled::Refused { status, response: [head, rest].concat() })
         }
     }
+}
+
+/// A backend that was dialled at `began` has accepted a session.
+pub(super) fn note_handshake(shard: &Shard, pool: &PoolState, backend: BackendId, began: Instant) {
+    let took = shard.now().saturating_duration_since(began);
+    pool.selector.borrow_mut().handle_handshake(backend, took, shard.now());
+    shard.count(|counters| counters.dial_latency.record(took));
 }
 
 /// Connects to a backend and says `preface`; speaks TLS from there on, where its URL wants it.

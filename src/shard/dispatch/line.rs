@@ -109,6 +109,7 @@ async fn open(
     let at = shard.now() + pool.pool.borrow().connect;
     let permit = shard.driver.until(at, permit(shard, pool, backend)).await.map_err(|_| NotOpened)??;
     let mut placement = Placement::take(shard, pool, backend, permit);
+    let began = shard.now();
     let (outcome, opened) = match shard.driver.until(at, handshake(shard, pool, backend, origin)).await {
         Ok(Ok(asked)) => (Some(Outcome::Answered), Some(asked)),
         Ok(Err(NotAsked::Refused)) => (Some(Outcome::Answered), None),
@@ -120,8 +121,12 @@ async fn open(
     if let Some(outcome) = outcome {
         place::note(shard, pool, &placement, outcome);
     }
-    // One that speaks something else than the others is of no use to the client.
-    let asked = opened.filter(|asked| asked.protocol == origin.protocol).ok_or(NotOpened)?;
+    let asked = opened.ok_or(NotOpened)?;
+    dial::note_handshake(shard, pool, backend, began);
+    if asked.protocol != origin.protocol {
+        // What it says would mean something else to the client than what the others say.
+        return Err(NotOpened);
+    }
     placement.open();
     Ok(Opened { stream: asked.stream, placement, early: asked.early })
 }
