@@ -7,6 +7,7 @@
 pub(crate) mod admin;
 pub(crate) mod backend;
 pub(crate) mod browser;
+pub(crate) mod caller;
 pub(crate) mod crowd;
 pub(crate) mod fed;
 pub(crate) mod frames;
@@ -14,6 +15,7 @@ pub(crate) mod gate;
 pub(crate) mod greeting;
 pub(crate) mod http;
 pub(crate) mod log;
+pub(crate) mod node;
 pub(crate) mod notify;
 pub(crate) mod openssl;
 pub(crate) mod path;
@@ -30,6 +32,7 @@ pub(crate) mod tls;
 pub(crate) mod toml;
 pub(crate) mod vendor;
 pub(crate) mod witness;
+pub(crate) mod worker;
 pub(crate) mod ws;
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};

@@ -15,6 +15,8 @@ use super::DEADLINE;
 
 const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python");
 
+const NEEDS: &str = "these tests need python3 with venv, and PyPI at their first run";
+
 /// The interpreter of a virtual environment that has what `requirements.txt` asks for; made at the first use.
 pub(crate) fn interpreter() -> &'static Path {
     static INTERPRETER: OnceLock<PathBuf> = OnceLock::new();
@@ -26,10 +28,10 @@ pub(crate) fn interpreter() -> &'static Path {
         if fs::read_to_string(&stamp).ok().as_ref() != Some(&wanted) {
             // Made under another name, so that what is found under this one is whole.
             let unfinished = directory.join(format!("python-{}", std::process::id()));
-            run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&unfinished));
-            run(Command::new(unfinished.join("bin/python"))
-                .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"])
-                .arg(format!("{SCRIPTS}/requirements.txt")));
+            run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&unfinished), NEEDS);
+            let mut pip = Command::new(unfinished.join("bin/python"));
+            pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"]);
+            run(pip.arg(format!("{SCRIPTS}/requirements.txt")), NEEDS);
             fs::write(unfinished.join("requirements.txt"), wanted).expect("it is ours");
             let _ = fs::remove_dir_all(&venv);
             fs::rename(&unfinished, &venv).expect("nobody else makes it");
@@ -38,13 +40,12 @@ pub(crate) fn interpreter() -> &'static Path {
     })
 }
 
-fn run(command: &mut Command) {
-    let output = command.output().unwrap_or_else(|error| {
-        unreachable!("{command:?}: {error}; these tests need python3 with venv, and PyPI at their first run")
-    });
+/// Runs a command that has to succeed, and says what it needs where it does not.
+pub(super) fn run(command: &mut Command, needs: &str) {
+    let output = command.output().unwrap_or_else(|error| unreachable!("{command:?}: {error}; {needs}"));
     assert!(
         output.status.success(),
-        "{command:?} failed; these tests need python3 with venv, and PyPI at their first run:\n{}{}",
+        "{command:?} failed; {needs}:\n{}{}",
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     );
@@ -61,6 +62,11 @@ impl Script {
     pub(crate) fn start(name: &str, arguments: &[&str]) -> Self {
         let mut command = Command::new(interpreter());
         command.arg(format!("{SCRIPTS}/{name}")).args(arguments);
+        Self::spawn(command)
+    }
+
+    /// Starts it this way.
+    pub(crate) fn spawn(mut command: Command) -> Self {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
         let keyboard = child.stdin.take().expect("it is piped");
         let output: BufReader<ChildStdout> = BufReader::new(child.stdout.take().expect("it is piped"));
