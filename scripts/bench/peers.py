@@ -91,7 +91,8 @@ class Process:
         self.binaries, self.place, self.backend, self.certificate = binaries, place, backend, certificate
         self.port = free_port()
         self.directory = directory / f"{self.name}-{self.port}"
-        self.directory.mkdir()
+        # A port may come up twice in a run.
+        self.directory.mkdir(exist_ok=True)
         self.process = None
 
     def command(self):
