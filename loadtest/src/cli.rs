@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::net::{Dialer, Security, Sessions, Suite, Target, Trust};
 use crate::report::Outputs;
-use crate::wire::TICK_BYTES_MIN;
+use crate::wire::{Mix, TICK_BYTES_MIN};
 
 /// What as a file means standard output.
 pub(crate) const STDOUT: &str = "-";
@@ -32,12 +32,14 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: ServeCommand,
     },
-    /// Closed loop: every connection keeps the same number of messages in flight.
+    /// Send messages and have them echoed.
     ///
-    /// Every answer is compared byte for byte with what was sent. Round trips are timed for one message at a time on
-    /// each connection: with one in flight that is every message, with more a sample, the first of each run that
-    /// leaves while none is being timed. A closed loop waits with a server that stalls, so its times tell nothing of
-    /// what users would have felt.
+    /// With --rate an open loop: messages leave when they are due, whatever the server does, and their time counts
+    /// from when they were due; what a server keeps users waiting for shows. Without it a closed loop, to find what a
+    /// server can do at most: every connection keeps the same number of messages in flight, and waits with a server
+    /// that stalls, so that its times tell nothing of what users would have felt.
+    ///
+    /// Every answer is compared byte for byte with what was sent.
     Echo(EchoArgs),
     /// Connect, upgrade, echo one message, close; over and over.
     Storm(StormArgs),
@@ -182,12 +184,20 @@ pub(crate) struct EchoArgs {
     /// Connections to open.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) connections: u32,
-    /// Payload bytes of a message. From 8 on each carries its number, so that loss and reordering show.
-    #[arg(long, default_value_t = 64)]
-    pub(crate) size: usize,
-    /// Messages that each connection keeps in flight.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) in_flight: u32,
+    /// Payload bytes of a message, or several sizes in their shares, as 64:90%,16KiB:10%. From 12 on each carries its
+    /// number, so that loss and reordering show; a text from 24 on.
+    #[arg(long, default_value = "64")]
+    pub(crate) size: Mix,
+    /// Send text instead of binary messages.
+    #[arg(long)]
+    pub(crate) text: bool,
+    /// Messages a second over all connections, for instance 50k/s.
+    #[arg(long, value_parser = rate)]
+    pub(crate) rate: Option<f64>,
+    /// Messages that each connection keeps in flight; with --rate, has in flight at most: those beyond leave late.
+    /// [default: 1; with --rate 1024]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) in_flight: Option<u32>,
     /// How long to measure.
     #[arg(long = "for", default_value = "10s", value_parser = humantime::parse_duration)]
     pub(crate) duration: Duration,
@@ -223,8 +233,8 @@ pub(crate) struct StormArgs {
     #[arg(long)]
     pub(crate) handshake_only: bool,
     /// Payload bytes of the one message.
-    #[arg(long, default_value_t = 64)]
-    pub(crate) size: usize,
+    #[arg(long, default_value = "64")]
+    pub(crate) size: Mix,
 }
 
 /// `idle`
@@ -239,8 +249,8 @@ pub(crate) struct IdleArgs {
     #[arg(long = "for", default_value = "10s", value_parser = humantime::parse_duration)]
     pub(crate) duration: Duration,
     /// Payload bytes of the one message on each.
-    #[arg(long, default_value_t = 64)]
-    pub(crate) size: usize,
+    #[arg(long, default_value = "64")]
+    pub(crate) size: Mix,
     /// New connections a second while opening, for instance 2000/s; else as fast as the server takes them.
     #[arg(long, value_parser = rate)]
     pub(crate) connect_rate: Option<f64>,

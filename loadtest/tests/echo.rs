@@ -3,6 +3,7 @@
 mod support;
 
 use std::net::TcpStream;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use support::{Ended, echo, foreign_server, run};
@@ -47,7 +48,7 @@ fn send(socket: &mut WebSocket<TcpStream>, payload: Vec<u8>) {
 
 #[test]
 fn measures_a_sound_server_without_fault() {
-    for size in ["0", "7", "8", "64", "126", "70000", "1000000"] {
+    for size in ["0", "7", "12", "64", "126", "70000", "1000000", "64:70%,3:20%,16KiB:10%"] {
         let server = foreign_server(echo);
         let ended = run_echo(&server.url, &["--size", size]);
         assert_eq!(ended.code, 0, "{size} bytes: {} {}", ended.report, ended.errors);
@@ -116,7 +117,9 @@ fn counts_every_corrupted_message() {
     let server = faulty_server(|socket, number, mut payload| {
         let fault = number % 50 == 0;
         if fault {
-            *payload.last_mut().unwrap() ^= 1;
+            // Any byte at all.
+            let at = usize::try_from(number / 50 * 7).unwrap() % payload.len();
+            payload[at] ^= 1;
         }
         send(socket, payload);
         if fault { Planted::Fault } else { Planted::None }
@@ -129,12 +132,14 @@ fn counts_every_corrupted_message() {
 
 #[test]
 fn counts_every_misrouted_message() {
+    /// The first message of some connection.
+    static FOREIGN: OnceLock<Vec<u8>> = OnceLock::new();
     let server = faulty_server(|socket, number, payload| {
-        let fault = number % 50 == 0;
+        let foreign = FOREIGN.get_or_init(|| payload.clone());
+        // A message begins with three bytes that name its connection.
+        let fault = number % 50 == 0 && foreign[..3] != payload[..3];
         if fault {
-            let mut foreign = payload.clone();
-            foreign[0] ^= 1;
-            send(socket, foreign);
+            send(socket, foreign.clone());
         }
         send(socket, payload);
         if fault { Planted::Fault } else { Planted::None }

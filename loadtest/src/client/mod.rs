@@ -1,13 +1,16 @@
 //! The client's side of measured connections.
 
 mod failure;
+mod flights;
 mod following;
+mod pace;
 mod session;
 mod swarm;
 mod tally;
 
 pub(crate) use failure::{Failure, Stage};
 pub(crate) use following::Following;
+pub(crate) use pace::Pace;
 pub(crate) use session::{Life, Session};
 pub(crate) use swarm::Swarm;
 pub(crate) use tally::Tally;
@@ -15,7 +18,7 @@ pub(crate) use tally::Tally;
 use selat::protocol::frame::MaskKey;
 
 use crate::net::Target;
-use crate::wire::{Burst, Expected, Opening, Pattern};
+use crate::wire::{Burst, Expected, Kind, Mix, Opening, Pattern};
 
 /// What a session does once its messages are answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,12 +53,16 @@ pub(crate) enum Habit {
 }
 
 /// What every session of a swarm does.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Plan {
-    /// Payload bytes of a message.
-    pub(crate) size: usize,
+    /// How long messages are.
+    pub(crate) mix: Mix,
+    /// What they are.
+    pub(crate) kind: Kind,
     /// Messages that may await their answer at any time.
     pub(crate) in_flight: u64,
+    /// Whether messages wait until a [`Pace`] lets them go.
+    pub(crate) is_paced: bool,
     /// Messages in all. May be raised and lowered while sessions run.
     pub(crate) messages_max: u64,
     /// What follows them.
@@ -65,9 +72,22 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// Sends one binary message at a time until it is told to close.
+    pub(crate) fn echo(mix: Mix) -> Self {
+        Self {
+            mix,
+            kind: Kind::Binary,
+            in_flight: 1,
+            is_paced: false,
+            messages_max: u64::MAX,
+            then: Then::Hold,
+            hears: Hears::Answers,
+        }
+    }
+
     /// Sends nothing, and follows a feed until it is told to close; `stuck` of a hundred sessions never read.
     pub(crate) fn follow(stuck: u32) -> Self {
-        Self { size: 0, in_flight: 0, messages_max: 0, then: Then::Hold, hears: Hears::Ticks { stuck } }
+        Self { in_flight: 0, messages_max: 0, hears: Hears::Ticks { stuck }, ..Self::echo(Mix::of(0)) }
     }
 
     /// Whether the `serial`-th session reads. Those that do not are spread over all.
@@ -91,6 +111,8 @@ pub(crate) struct Kit {
     pub(crate) expected: Expected,
     pub(crate) key: MaskKey,
     pub(crate) tally: Tally,
+    /// What lets messages go, where the plan waits for it.
+    pub(crate) pace: Option<Pace>,
     /// What those that follow a feed see together.
     pub(crate) following: Option<Following>,
     /// Scratch that TLS seals into.
@@ -100,18 +122,18 @@ pub(crate) struct Kit {
 impl Kit {
     /// Prepares everything that `plan` will send to `target`.
     pub(crate) fn new(target: &Target, plan: Plan) -> anyhow::Result<Self> {
-        let pattern = Pattern::new();
         let key = MaskKey(fastrand::u32(..).to_ne_bytes());
         let expected = match plan.hears {
-            Hears::Answers => Expected::answers(Pattern::new(), plan.size),
+            Hears::Answers => Expected::answers(&plan.mix, plan.kind),
             Hears::Ticks { .. } => Expected::Ticks(Pattern::text()),
         };
         Ok(Self {
             opening: Opening::new(&target.host, &target.path, fastrand::u128(..).to_ne_bytes()),
-            burst: Burst::new(&pattern, plan.size, plan.in_flight, key),
+            burst: Burst::new(&plan.mix, plan.kind, plan.in_flight, key),
             expected,
             key,
             tally: Tally::new()?,
+            pace: None,
             following: None,
             sealed: Vec::new(),
             plan,

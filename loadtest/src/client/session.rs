@@ -4,8 +4,9 @@ use std::time::Instant;
 
 use selat::protocol::frame::{CloseCode, Header, MaskKey, Opcode, close_frame, mask};
 
+use super::flights::Flights;
 use super::tally::record;
-use super::{Failure, Habit, Kit, Stage, Tally, Then};
+use super::{Failure, Habit, Kit, Plan, Stage, Then};
 use crate::clock;
 use crate::net::{Arrived, End, Flow, Inward, Moved, Ready, Stream};
 use crate::wire::{Answered, ConnectionId, Event, Inbox, Ledger, Stamp, Tick, wide};
@@ -17,13 +18,6 @@ pub(crate) enum Life {
     Going,
     /// It has ended as it should.
     Over,
-}
-
-/// The message that is being timed.
-#[derive(Debug)]
-struct Probe {
-    number: u64,
-    sent_at: Instant,
 }
 
 /// One connection. Owns no payload: what a socket would not take is made again from the [`Kit`] when it will.
@@ -44,12 +38,14 @@ pub(crate) struct Session {
     sent_bytes: usize,
     /// Control frames to be sent, between messages.
     control: Vec<u8>,
-    probe: Option<Probe>,
+    /// Messages that may have been sent by now.
+    due: u64,
+    flights: Flights,
 }
 
 impl Session {
     /// The session on a stream that is connecting.
-    pub(crate) fn new(stream: Stream, id: ConnectionId, started_at: Instant, habit: Habit) -> Self {
+    pub(crate) fn new(stream: Stream, id: ConnectionId, started_at: Instant, plan: &Plan) -> Self {
         Self {
             stream,
             stage: Stage::Connecting,
@@ -58,11 +54,12 @@ impl Session {
             inbox: Inbox::default(),
             ledger: Ledger::new(id),
             followed: None,
-            habit,
+            habit: plan.habit(id.serial()),
             sent: 0,
             sent_bytes: 0,
             control: Vec::new(),
-            probe: None,
+            due: if plan.is_paced { 0 } else { u64::MAX },
+            flights: Flights::default(),
         }
     }
 
@@ -116,19 +113,19 @@ impl Session {
             return Ok(if ready.ended() { Life::Over } else { Life::Going });
         }
         if !ready.to_read() {
-            return self.flush(kit, clock::now());
+            return self.flush(kit);
         }
         loop {
             match self.stream.read(buffers).map_err(Failure::at(self.stage))? {
                 Arrived::Bytes { len, emptied } => {
                     let now = clock::now();
                     self.handle_bytes(buffers.plain.get(..len).unwrap_or_default(), kit, now)?;
-                    self.flush(kit, now)?;
+                    self.flush(kit)?;
                     if emptied && !ready.ended() {
                         return Ok(Life::Going);
                     }
                 }
-                Arrived::Blocked => return self.flush(kit, clock::now()),
+                Arrived::Blocked => return self.flush(kit),
                 Arrived::Ended(end) => return self.handle_end(end, kit),
             }
         }
@@ -146,14 +143,14 @@ impl Session {
             self.control.extend(close_frame(CloseCode::NORMAL, "", Some(kit.key)));
             self.stage = Stage::Closing;
         }
-        self.flush(kit, clock::now())
+        self.flush(kit)
     }
 
     /// Sends what the plan allows and the socket takes.
     ///
     /// # Errors
     /// The connection is lost.
-    pub(crate) fn flush(&mut self, kit: &mut Kit, now: Instant) -> Result<Life, Failure> {
+    pub(crate) fn flush(&mut self, kit: &mut Kit) -> Result<Life, Failure> {
         let stage = self.stage;
         self.stream.flush().map_err(Failure::at(stage))?;
         if self.stage == Stage::Securing && self.stream.is_ready() {
@@ -167,28 +164,36 @@ impl Session {
                 continue;
             }
             let allowed = match self.stage {
-                Stage::Open => (self.ledger.settled() + kit.plan.in_flight).min(kit.plan.messages_max),
+                Stage::Open => {
+                    (self.ledger.settled() + kit.plan.in_flight).min(kit.plan.messages_max).min(self.due)
+                }
                 Stage::Connecting | Stage::Securing | Stage::Upgrading | Stage::Closing | Stage::Ending => 0,
             };
             let count = allowed.saturating_sub(self.sent).max(u64::from(self.sent_bytes > 0));
             if count == 0 {
                 return Ok(Life::Going);
             }
-            let run = kit.burst.stamped(self.ledger.connection(), self.sent, count);
-            let rest = run.get(self.sent_bytes..).unwrap_or_default();
+            let (id, at) = (self.ledger.connection(), (self.sent, self.sent_bytes));
+            let rest = kit.burst.stamped(id, self.sent, count).get(self.sent_bytes..).unwrap_or_default();
+            let (now, rest_bytes) = (clock::now(), rest.len());
             let written = self.stream.write(rest, &mut kit.sealed).map_err(Failure::at(stage));
             let Moved::Bytes(len) = written? else { return Ok(Life::Going) };
-            let blocked = len < rest.len();
-            if self.probe.is_none() && self.sent_bytes == 0 {
-                self.probe = Some(Probe { number: self.sent, sent_at: now });
-            }
-            self.sent_bytes += len;
-            self.sent += wide(self.sent_bytes / kit.burst.frame_bytes());
-            self.sent_bytes %= kit.burst.frame_bytes();
-            if blocked {
+            (self.sent, self.sent_bytes) = kit.burst.after(id, at, len);
+            kit.tally.sent += self.sent - at.0;
+            self.flights.depart(self.sent + u64::from(self.sent_bytes > 0), now);
+            if len < rest_bytes {
                 return Ok(Life::Going);
             }
         }
+    }
+
+    /// Lets one more message go.
+    ///
+    /// # Errors
+    /// The connection is lost.
+    pub(crate) fn release(&mut self, kit: &mut Kit) -> Result<Life, Failure> {
+        self.due = self.due.saturating_add(1);
+        self.flush(kit)
     }
 
     fn handle_connected(&mut self, kit: &mut Kit) -> Result<Life, Failure> {
@@ -255,12 +260,19 @@ impl Session {
         }
         while let Some(event) = self.inbox.next(&mut bytes, &kit.expected)? {
             match event {
-                Event::Message { stamp, intact } => self.handle_message(stamp, intact, &mut kit.tally, now),
+                Event::Message { stamp, bytes, intact } => {
+                    let number = stamp.map_or(self.ledger.settled(), |stamp| stamp.number);
+                    let connection = stamp.map_or(self.id(), |stamp| stamp.connection);
+                    kit.tally.bytes += wide(bytes);
+                    let intact = intact && bytes == kit.plan.mix.size(connection, number);
+                    self.handle_message(stamp, intact, kit, now);
+                }
                 Event::Tick(tick) => self.handle_tick(tick, kit, now),
                 Event::Ping(payload) => self.control.extend(pong(payload, kit.key)),
                 Event::Close(code) => return self.handle_close(code, kit),
             }
         }
+        self.time(kit, now);
         if self.stage == Stage::Open
             && kit.plan.then == Then::Close
             && self.ledger.settled() >= kit.plan.messages_max
@@ -271,18 +283,38 @@ impl Session {
     }
 
     #[inline]
-    fn handle_message(&mut self, stamp: Option<Stamp>, intact: bool, tally: &mut Tally, now: Instant) {
-        tally.answered += 1;
-        tally.faults.corrupted += u64::from(!intact);
+    fn handle_message(&mut self, stamp: Option<Stamp>, intact: bool, kit: &mut Kit, now: Instant) {
+        let (settled, faults) = (self.ledger.settled(), &mut kit.tally.faults);
+        kit.tally.answered += 1;
+        faults.corrupted += u64::from(!intact);
         match stamp {
-            Some(stamp) if intact || self.in_flight_is(stamp) => {
-                self.ledger.handle(stamp, self.sent, &mut tally.faults);
+            Some(stamp) => self.ledger.handle(stamp, self.sent, faults),
+            None => self.ledger.handle_unstamped(self.sent, faults),
+        }
+        if self.ledger.settled() > settled + 1 {
+            self.time_up_to(settled, kit, now);
+            self.flights.forget(self.ledger.settled() - 1);
+        }
+    }
+
+    /// Times what has been answered: once for all that one read brought, since that came at one time.
+    #[inline]
+    fn time(&mut self, kit: &mut Kit, now: Instant) {
+        self.time_up_to(self.ledger.settled(), kit, now);
+    }
+
+    fn time_up_to(&mut self, end: u64, kit: &mut Kit, now: Instant) {
+        let serial = u64::from(self.id().serial());
+        let (tally, pace) = (&mut kit.tally, &kit.pace);
+        self.flights.land(end, |numbers, left_at| {
+            let count = numbers.end - numbers.start;
+            record(&mut tally.round_trips, now.duration_since(left_at), count);
+            if let Some(pace) = pace {
+                for number in numbers {
+                    record(&mut tally.corrected, now.saturating_duration_since(pace.due(serial, number)), 1);
+                }
             }
-            Some(_) | None => self.ledger.handle_unstamped(self.sent, &mut tally.faults),
-        }
-        if let Some(probe) = self.probe.take_if(|probe| self.ledger.settled() > probe.number) {
-            record(&mut tally.round_trips, now.duration_since(probe.sent_at));
-        }
+        });
     }
 
     #[inline]
@@ -302,10 +334,6 @@ impl Session {
         if let Some(following) = &mut kit.following {
             following.handle(tick, now);
         }
-    }
-
-    fn in_flight_is(&self, stamp: Stamp) -> bool {
-        stamp.connection == self.id() && (self.ledger.settled()..self.sent).contains(&stamp.number)
     }
 
     fn handle_close(&mut self, code: Option<u16>, kit: &mut Kit) -> Result<(), Failure> {
@@ -336,7 +364,7 @@ impl Session {
             (stage, End::Truncated) => return Err(Failure::Truncated(stage)),
         }
         kit.tally.completed += 1;
-        record(&mut kit.tally.sessions, clock::now().duration_since(self.started_at));
+        record(&mut kit.tally.sessions, clock::now().duration_since(self.started_at), 1);
         Ok(Life::Over)
     }
 }

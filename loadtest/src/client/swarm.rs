@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
+use super::tally::record;
 use super::{Failure, Habit, Kit, Life, Plan, Session, Stage};
 use crate::clock;
 use crate::net::{Dialer, Events, Inward, Poll, Token, Window};
@@ -103,7 +104,7 @@ impl Swarm {
         let slot = self.vacant.pop().unwrap_or(self.slots.len());
         let token = Token::try_from(slot).context("more sessions than tokens")?;
         self.poll.add(&stream, token).context("cannot watch one more socket")?;
-        let session = Some(Session::new(stream, id, now, habit));
+        let session = Some(Session::new(stream, id, now, &self.kit.plan));
         match self.slots.get_mut(slot) {
             Some(vacant) => *vacant = session,
             None => self.slots.push(session),
@@ -118,10 +119,11 @@ impl Swarm {
     /// # Errors
     /// Those of the epoll set.
     pub(crate) fn turn(&mut self, now: Instant, until: Instant) -> anyhow::Result<Instant> {
-        let until = self.deadlines.front().map_or(until, |deadline| deadline.at.min(until));
-        self.poll
-            .wait(&mut self.events, Some(until.saturating_duration_since(now)))
-            .context("cannot wait")?;
+        let mut until = self.deadlines.front().map_or(until, |deadline| deadline.at.min(until));
+        if let Some(pace) = &self.kit.pace {
+            until = until.min(pace.next_due());
+        }
+        self.poll.wait_until(&mut self.events, now, until).context("cannot wait")?;
         let events = std::mem::take(&mut self.events);
         for (token, ready) in events.iter() {
             if let Ok(slot) = usize::try_from(token) {
@@ -131,7 +133,21 @@ impl Swarm {
         self.events = events;
         let now = clock::now();
         self.expire(now);
+        self.release(now);
         Ok(now)
+    }
+
+    /// Lets go the messages that are due. Those of sessions that have ended are never sent.
+    fn release(&mut self, now: Instant) {
+        let Some(mut pace) = self.kit.pace else { return };
+        for (slot, due) in pace.take(now) {
+            self.kit.tally.intended += 1;
+            record(&mut self.kit.tally.lag, now.duration_since(due), 1);
+            if let Ok(slot) = usize::try_from(slot) {
+                self.handle(slot, |session, _, kit| session.release(kit));
+            }
+        }
+        self.kit.pace = Some(pace);
     }
 
     /// Turns until `until`, or until `enough` says so; returns the time.
@@ -150,7 +166,7 @@ impl Swarm {
     pub(crate) fn allow(&mut self, messages_max: u64) {
         self.kit.plan.messages_max = messages_max;
         self.deadlines.clear();
-        self.for_each(|session, kit| session.flush(kit, clock::now()));
+        self.for_each(|session, kit| session.flush(kit));
     }
 
     /// Closes every session, and waits until all have ended or timed out.

@@ -38,9 +38,18 @@ pub(crate) struct Tally {
     pub(crate) suites: BTreeMap<String, u64>,
     /// Completed sessions whose end TLS did not announce with close_notify.
     pub(crate) truncated: u64,
-    /// Nanoseconds from sending a message to having its answer, of some messages: on each connection one at a time
-    /// is timed, the first that leaves while none is.
+    /// Payload bytes of those.
+    pub(crate) bytes: u64,
+    /// Messages that were to leave by a rate.
+    pub(crate) intended: u64,
+    /// Messages that have left, whole.
+    pub(crate) sent: u64,
+    /// Nanoseconds from when a message left to its answer.
     pub(crate) round_trips: Histogram<u64>,
+    /// Nanoseconds from when a message was to leave by a rate to its answer.
+    pub(crate) corrected: Histogram<u64>,
+    /// Nanoseconds by which this thread was late to let messages leave that were due.
+    pub(crate) lag: Histogram<u64>,
     /// Nanoseconds from connecting to the end of TCP, of completed sessions.
     pub(crate) sessions: Histogram<u64>,
 }
@@ -63,7 +72,12 @@ impl Tally {
             handshakes_resumed: 0,
             suites: BTreeMap::new(),
             truncated: 0,
+            bytes: 0,
+            intended: 0,
+            sent: 0,
             round_trips: times.clone(),
+            corrected: times.clone(),
+            lag: times.clone(),
             sessions: times,
         })
     }
@@ -71,6 +85,8 @@ impl Tally {
     /// Forgets the times, at the beginning of what is to be measured.
     pub(crate) fn reset_times(&mut self) {
         self.round_trips.reset();
+        self.corrected.reset();
+        self.lag.reset();
         self.sessions.reset();
     }
 
@@ -92,7 +108,8 @@ impl Tally {
     }
 }
 
-/// Counts `time` in `times`; what is beyond the bounds counts as the bound.
-pub(super) fn record(times: &mut Histogram<u64>, time: Duration) {
-    times.saturating_record(u64::try_from(time.as_nanos()).unwrap_or(TIME_NANOS_MAX));
+/// Counts `time` in `times`, `count` of it; what is beyond the bounds counts as the bound.
+#[inline]
+pub(super) fn record(times: &mut Histogram<u64>, time: Duration, count: u64) {
+    times.saturating_record_n(u64::try_from(time.as_nanos()).unwrap_or(TIME_NANOS_MAX), count);
 }

@@ -4,7 +4,7 @@ use anyhow::ensure;
 
 use super::open_all;
 use crate::cli::IdleArgs;
-use crate::client::{Hears, Plan, Swarm, Then};
+use crate::client::{Plan, Swarm};
 use crate::clock;
 use crate::limits;
 use crate::net::Sessions;
@@ -23,8 +23,7 @@ pub(crate) fn idle(args: &IdleArgs) -> anyhow::Result<Record> {
     let watch = Watch::new(&common.pids)?;
     let memory_before = watch.memory()?;
 
-    let plan =
-        Plan { size: args.size, in_flight: 1, messages_max: 1, then: Then::Hold, hears: Hears::Answers };
+    let plan = Plan { messages_max: 1, ..Plan::echo(args.size.clone()) };
     let mut swarm = Swarm::new(common.dialer(Sessions::Full)?, plan, common.timeout)?;
     open_all(&mut swarm, args.connections, args.connect_rate)?;
     swarm.run(clock::now() + common.timeout, |swarm| swarm.in_flight() == 0)?;
@@ -43,7 +42,7 @@ pub(crate) fn idle(args: &IdleArgs) -> anyhow::Result<Record> {
 
     let mut record = Record::begin("idle", Unit::Connection, Host::here());
     record.set("connections", args.connections);
-    record.set("size", args.size);
+    record.set("size", args.size.to_string());
     record.count("held", wide(held));
     record.answered(connections, 0, cost.wall);
     record.cost(&cost);

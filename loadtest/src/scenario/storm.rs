@@ -5,13 +5,12 @@ use std::time::{Duration, Instant};
 use anyhow::ensure;
 
 use crate::cli::StormArgs;
-use crate::client::{Hears, Plan, Swarm, Tally, Then};
+use crate::client::{Plan, Swarm, Tally, Then};
 use crate::clock;
 use crate::limits;
 use crate::net::{Sessions, Transport};
 use crate::record::{Host, Latency, Record, Times, Unit};
 use crate::watch::Watch;
-use crate::wire::wide;
 
 /// Failures after which a storm without one success is given up.
 const FAILURES_MAX: u64 = 1000;
@@ -32,7 +31,7 @@ pub(crate) fn storm(args: &StormArgs) -> anyhow::Result<Record> {
         "--handshake-only is for TLS: the target must be wss://…"
     );
     let then = if args.handshake_only { Then::Leave } else { Then::Close };
-    let plan = Plan { size: args.size, in_flight: 1, messages_max: 1, then, hears: Hears::Answers };
+    let plan = Plan { messages_max: 1, then, ..Plan::echo(args.size.clone()) };
     let sessions = if args.resume { Sessions::Resumed } else { Sessions::Full };
     let mut storm = Storm {
         swarm: Swarm::new(common.dialer(sessions)?, plan, common.timeout)?,
@@ -60,8 +59,8 @@ pub(crate) fn storm(args: &StormArgs) -> anyhow::Result<Record> {
 
     let mut record = Record::begin("storm", Unit::Session, Host::here());
     record.set("concurrency", args.concurrency);
-    record.set("size", args.size);
-    record.answered(sessions, wide(args.size), cost.wall);
+    record.set("size", args.size.to_string());
+    record.answered(sessions, 0, cost.wall);
     record.latency = Latency { corrected: None, uncorrected: Times::with_curve(&round_trips) };
     record.session = Times::with_curve(&session_times);
     record.cost(&cost);

@@ -2,95 +2,213 @@
 
 use selat::protocol::frame::{Header, MaskKey, Opcode, mask};
 
-use super::{ConnectionId, Pattern, STAMP_BYTES, Stamp, wide};
+use super::stamp::STAMP_BYTES_MAX;
+use super::{ConnectionId, Kind, Mix, Pattern, Stamp, wide};
 
 /// Bytes of messages kept ready, if more than one message fits: what one write carries at most.
 const BURST_BYTES_MAX: usize = 256 * 1024;
 
-/// A run of equal client messages, back to back.
+/// Runs of client messages, back to back.
 ///
-/// All frames share one masking key, so that sending costs eight written bytes a message. RFC 6455 §5.3 wants a
+/// All frames share one masking key, so that sending costs a dozen written bytes a message. RFC 6455 §5.3 wants a
 /// fresh one for each; that protects browsers' users, who are not here, and no server can tell.
 #[derive(Debug)]
 pub(crate) struct Burst {
-    frames: Vec<u8>,
+    mix: Mix,
+    kind: Kind,
+    key: MaskKey,
+    /// One frame for each size; if there is one size, as many of them as make a run.
+    frames: Vec<Frames>,
+    /// Where runs of several sizes are put together.
+    run: Vec<u8>,
+}
+
+/// Equal frames back to back, with whatever stamps they had last.
+#[derive(Debug)]
+struct Frames {
+    bytes: Vec<u8>,
     frame_bytes: usize,
     header_bytes: usize,
-    /// The key as the stamp's bytes see it; `None` where messages are too short for a stamp.
-    stamp_mask: Option<u64>,
+    is_stamped: bool,
 }
 
 impl Burst {
-    /// Prepares messages of `size` payload bytes, no more than `count_max` to a run.
-    pub(crate) fn new(pattern: &Pattern, size: usize, count_max: u64, key: MaskKey) -> Self {
-        let mut frame = Vec::new();
-        Header::whole(Opcode::Binary, Some(key), wide(size)).encode(&mut frame);
-        let header_bytes = frame.len();
-        let mut payload = pattern.payload(size);
-        mask(&mut payload, key, 0);
-        frame.append(&mut payload);
-        let fit = (BURST_BYTES_MAX / frame.len()).max(1);
-        let count = usize::try_from(count_max).unwrap_or(usize::MAX).min(fit);
-        let MaskKey([a, b, c, d]) = key;
-        let stamp_mask = (size >= STAMP_BYTES).then(|| u64::from_ne_bytes([a, b, c, d, a, b, c, d]));
-        Self { frame_bytes: frame.len(), header_bytes, stamp_mask, frames: frame.repeat(count) }
-    }
-
-    /// Bytes of one message on the wire.
-    pub(crate) fn frame_bytes(&self) -> usize {
-        self.frame_bytes
+    /// Prepares messages of these sizes and this kind, no more than `count_max` to a run.
+    pub(crate) fn new(mix: &Mix, kind: Kind, count_max: u64, key: MaskKey) -> Self {
+        let pattern = Pattern::of(kind);
+        let frames = |size: &usize| {
+            let mut frame = Vec::new();
+            let opcode = opcode(kind);
+            Header::whole(opcode, Some(key), wide(*size)).encode(&mut frame);
+            let header_bytes = frame.len();
+            let mut payload = pattern.payload(*size);
+            mask(&mut payload, key, 0);
+            frame.append(&mut payload);
+            let fit = if mix.sizes().len() == 1 { (BURST_BYTES_MAX / frame.len()).max(1) } else { 1 };
+            let count = usize::try_from(count_max).unwrap_or(usize::MAX).clamp(1, fit);
+            let (frame_bytes, is_stamped) = (frame.len(), *size >= kind.stamp_bytes());
+            Frames { bytes: frame.repeat(count), frame_bytes, header_bytes, is_stamped }
+        };
+        let frames = mix.sizes().iter().map(frames).collect();
+        Self { mix: mix.clone(), kind, key, frames, run: Vec::new() }
     }
 
     /// The messages of `connection` from `first` on: `count` of them, or as many as a run holds.
     pub(crate) fn stamped(&mut self, connection: ConnectionId, first: u64, count: u64) -> &[u8] {
-        let fit = self.frames.len() / self.frame_bytes;
+        if self.frames.len() == 1 {
+            self.repeated(connection, first, count)
+        } else {
+            self.mixed(connection, first, count)
+        }
+    }
+
+    /// A run of one size, which needs its stamps only.
+    #[inline]
+    fn repeated(&mut self, connection: ConnectionId, first: u64, count: u64) -> &[u8] {
+        let [frames] = self.frames.as_mut_slice() else { return &[] };
+        let fit = frames.bytes.len() / frames.frame_bytes;
         let count = usize::try_from(count).unwrap_or(usize::MAX).min(fit);
-        let run = self.frames.get_mut(..count * self.frame_bytes).expect("count is no more than fit");
-        if let Some(stamp_mask) = self.stamp_mask {
-            for (number, frame) in (first..).zip(run.chunks_exact_mut(self.frame_bytes)) {
-                let place = frame.get_mut(self.header_bytes..).and_then(<[u8]>::first_chunk_mut);
-                let stamp = u64::from_ne_bytes(Stamp { connection, number }.encode());
-                *place.expect("stamped messages hold a stamp") = (stamp ^ stamp_mask).to_ne_bytes();
+        let run = frames.bytes.get_mut(..count * frames.frame_bytes).expect("count is no more than fit");
+        if frames.is_stamped {
+            for (number, frame) in (first..).zip(run.chunks_exact_mut(frames.frame_bytes)) {
+                stamp(frame, frames.header_bytes, Stamp { connection, number }, (self.kind, self.key));
             }
         }
         run
     }
+
+    /// A run of several sizes, which is put together.
+    fn mixed(&mut self, connection: ConnectionId, first: u64, count: u64) -> &[u8] {
+        self.run.clear();
+        for number in first..first.saturating_add(count) {
+            let Some(frames) = self.frames.get(self.mix.place(connection, number)) else { break };
+            let begin = self.run.len();
+            if begin > 0 && begin + frames.frame_bytes > BURST_BYTES_MAX {
+                break;
+            }
+            self.run.extend_from_slice(&frames.bytes);
+            if frames.is_stamped
+                && let Some(frame) = self.run.get_mut(begin..)
+            {
+                stamp(frame, frames.header_bytes, Stamp { connection, number }, (self.kind, self.key));
+            }
+        }
+        &self.run
+    }
+
+    /// Where `len` bytes on from byte `at` of the `number`-th message are: in which message, at which byte of it.
+    #[inline]
+    pub(crate) fn after(
+        &self,
+        connection: ConnectionId,
+        (number, at): (u64, usize),
+        len: usize,
+    ) -> (u64, usize) {
+        if let [frames] = self.frames.as_slice() {
+            let at = at + len;
+            return (number + wide(at / frames.frame_bytes), at % frames.frame_bytes);
+        }
+        let (mut number, mut at) = (number, at + len);
+        while let Some(frames) = self.frames.get(self.mix.place(connection, number))
+            && at >= frames.frame_bytes
+        {
+            at -= frames.frame_bytes;
+            number += 1;
+        }
+        (number, at)
+    }
+}
+
+/// What messages of this kind are on the wire.
+pub(super) fn opcode(kind: Kind) -> Opcode {
+    match kind {
+        Kind::Binary => Opcode::Binary,
+        Kind::Text => Opcode::Text,
+    }
+}
+
+#[inline]
+fn stamp(frame: &mut [u8], header_bytes: usize, stamp: Stamp, (kind, key): (Kind, MaskKey)) {
+    let mut bytes = [0; STAMP_BYTES_MAX];
+    let bytes = stamp.encode(kind, &mut bytes);
+    mask(bytes, key, 0);
+    let place = frame.get_mut(header_bytes..header_bytes + bytes.len());
+    place.expect("stamped messages hold a stamp").copy_from_slice(bytes);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const KEY: MaskKey = MaskKey([1, 20, 150, 255]);
+
     #[test]
     fn unmasks_to_stamp_and_pattern() {
-        let (pattern, key) = (Pattern::new(), MaskKey([1, 20, 150, 255]));
-        for size in [0, 7, 8, 64, 126, 70_000] {
-            let mut burst = Burst::new(&pattern, size, 3, key);
+        for (kind, mix) in [
+            (Kind::Binary, "0"),
+            (Kind::Binary, "11"),
+            (Kind::Binary, "12"),
+            (Kind::Binary, "64"),
+            (Kind::Text, "23"),
+            (Kind::Text, "24"),
+            (Kind::Binary, "70000"),
+            (Kind::Binary, "64:50%,126:40%,0:10%"),
+            (Kind::Text, "70000:50%,3:50%"),
+        ] {
+            let (mix, pattern) = (mix.parse::<Mix>().unwrap(), Pattern::of(kind));
+            let mut burst = Burst::new(&mix, kind, 3, KEY);
             let connection = ConnectionId::new(5);
-            let run = burst.stamped(connection, 40, 3).to_vec();
-            for (index, frame) in run.chunks(burst.frame_bytes()).enumerate() {
-                let (header, len) = Header::parse(frame).unwrap().unwrap();
-                assert_eq!(header.mask, Some(key));
-                let mut payload = frame[len..].to_vec();
-                mask(&mut payload, key, 0);
-                assert_eq!(payload.len(), size);
-                let mut at = 0;
-                if size >= STAMP_BYTES {
-                    let stamp = Stamp::decode(*payload.first_chunk().unwrap());
-                    assert_eq!(stamp, Stamp { connection, number: 40 + u64::try_from(index).unwrap() });
-                    at = STAMP_BYTES;
+            let mut run = burst.stamped(connection, 40, 3);
+            for number in 40..43 {
+                let size = mix.size(connection, number);
+                let (header, len) = Header::parse(run).unwrap().unwrap();
+                assert_eq!(header, Header::whole(opcode(kind), Some(KEY), size.try_into().unwrap()));
+                let mut payload = run[len..len + size].to_vec();
+                run = &run[len + size..];
+                mask(&mut payload, KEY, 0);
+                let stamped = if size >= kind.stamp_bytes() { kind.stamp_bytes() } else { 0 };
+                if stamped > 0 {
+                    assert_eq!(Stamp::decode(kind, &payload), Some(Stamp { connection, number }));
                 }
-                assert!(pattern.matches(at, &payload[at..]));
+                assert!(pattern.matches(stamped, &payload[stamped..]));
+                assert!(kind == Kind::Binary || std::str::from_utf8(&payload).is_ok());
             }
+            assert!(run.is_empty());
         }
     }
 
     #[test]
     fn holds_no_more_than_one_write_carries() {
-        let pattern = Pattern::new();
-        let mut burst = Burst::new(&pattern, 16 * 1024, 1000, MaskKey([0; 4]));
-        assert!(burst.stamped(ConnectionId::new(0), 0, 1000).len() <= BURST_BYTES_MAX);
-        let mut burst = Burst::new(&pattern, 1_000_000, 1000, MaskKey([0; 4]));
-        assert_eq!(burst.stamped(ConnectionId::new(0), 0, 1000).len(), burst.frame_bytes());
+        let connection = ConnectionId::new(0);
+        for mix in ["16KiB", "16KiB:50%,64:50%"] {
+            let mut burst = Burst::new(&mix.parse().unwrap(), Kind::Binary, 1000, KEY);
+            let len = burst.stamped(connection, 0, 1000).len();
+            assert!((BURST_BYTES_MAX / 2..=BURST_BYTES_MAX).contains(&len), "{len}");
+        }
+        for mix in ["1MB", "1MB:50%,1000001:50%"] {
+            let mut burst = Burst::new(&mix.parse().unwrap(), Kind::Binary, 1000, KEY);
+            let len = burst.stamped(connection, 0, 1000).len();
+            assert!((1_000_000..1_000_100).contains(&len), "{len}");
+        }
+    }
+
+    #[test]
+    fn knows_its_place_in_what_was_sent() {
+        for mix in ["64", "64:50%,126:40%,0:10%"] {
+            let mut burst = Burst::new(&mix.parse().unwrap(), Kind::Binary, 50, KEY);
+            let connection = ConnectionId::new(3);
+            let whole = burst.stamped(connection, 7, 20).to_vec();
+            let end = burst.after(connection, (7, 0), whole.len());
+            assert_eq!(end, (27, 0));
+            for cut in 0..whole.len() {
+                let (number, at) = burst.after(connection, (7, 0), cut);
+                assert_eq!(burst.after(connection, (number, at), whole.len() - cut), end);
+                assert_eq!(
+                    burst.stamped(connection, number, 27 - number)[at..],
+                    whole[cut..],
+                    "cut at {cut}"
+                );
+            }
+        }
     }
 }

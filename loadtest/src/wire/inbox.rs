@@ -2,7 +2,9 @@
 
 use selat::protocol::frame::{Header, Opcode, Rsv, Violation};
 
-use super::{Pattern, STAMP_BYTES, Stamp, Tick, wide};
+use super::burst::opcode;
+use super::stamp::STAMP_BYTES_MAX;
+use super::{Kind, Mix, Pattern, Stamp, Tick, wide};
 
 /// Bytes of a tick that are kept until it has come whole; a longer one is not what a ticker made.
 const TICK_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -20,17 +22,21 @@ pub(crate) enum Expected {
 #[derive(Debug)]
 pub(crate) struct Answers {
     pattern: Pattern,
-    size: usize,
-    /// The header of an answer in one frame.
-    header: Vec<u8>,
+    kind: Kind,
+    /// The sizes that there are, each with the header of an answer in one frame.
+    sizes: Vec<(usize, Vec<u8>)>,
 }
 
 impl Expected {
-    /// Answers of `size` payload bytes.
-    pub(crate) fn answers(pattern: Pattern, size: usize) -> Self {
-        let mut header = Vec::new();
-        Header::whole(Opcode::Binary, None, wide(size)).encode(&mut header);
-        Self::Answers(Answers { pattern, size, header })
+    /// Answers of this kind and these sizes.
+    pub(crate) fn answers(mix: &Mix, kind: Kind) -> Self {
+        let sized = |size: &usize| {
+            let mut header = Vec::new();
+            Header::whole(opcode(kind), None, wide(*size)).encode(&mut header);
+            (*size, header)
+        };
+        let sizes = mix.sizes().iter().map(sized).collect();
+        Self::Answers(Answers { pattern: Pattern::of(kind), kind, sizes })
     }
 
     /// The message at the front of `bytes`, if it is all there and in one frame, and the bytes after it.
@@ -54,15 +60,18 @@ impl Expected {
 impl Answers {
     #[inline]
     fn whole<'b>(&self, bytes: &'b [u8]) -> Option<(Event, &'b [u8])> {
-        let (payload, rest) = bytes.strip_prefix(self.header.as_slice())?.split_at_checked(self.size)?;
-        let event = match payload.split_first_chunk::<STAMP_BYTES>() {
-            Some((stamp, tail)) => Event::Message {
-                stamp: Some(Stamp::decode(*stamp)),
-                intact: self.pattern.matches(STAMP_BYTES, tail),
-            },
-            None => Event::Message { stamp: None, intact: self.pattern.matches(0, payload) },
+        let mut sizes = self.sizes.iter();
+        let (payload, rest) = sizes
+            .find_map(|(size, header)| bytes.strip_prefix(header.as_slice())?.split_at_checked(*size))?;
+        let stamped = self.kind.stamp_bytes();
+        let (stamp, intact) = match payload.split_at_checked(stamped) {
+            Some((stamp, tail)) => {
+                let stamp = Stamp::decode(self.kind, stamp);
+                (stamp, stamp.is_some() && self.pattern.matches(stamped, tail))
+            }
+            None => (None, self.pattern.matches(0, payload)),
         };
-        Some((event, rest))
+        Some((Event::Message { stamp, bytes: payload.len(), intact }, rest))
     }
 }
 
@@ -71,9 +80,11 @@ impl Answers {
 pub(crate) enum Event {
     /// An answer has come.
     Message {
-        /// Its stamp, where messages are long enough to have one.
+        /// Its stamp, if it is long enough to have one and that is sound.
         stamp: Option<Stamp>,
-        /// Whether its length and its bytes behind the stamp were right.
+        /// Payload bytes.
+        bytes: usize,
+        /// Whether every byte is as it was made; the length is for others to judge.
         intact: bool,
     },
     /// A tick has come, `None` if it is not as one was made.
@@ -97,8 +108,8 @@ struct Frame {
 struct Message {
     opcode: Opcode,
     bytes: usize,
-    /// Of an answer, which is judged as it comes.
-    stamp: [u8; STAMP_BYTES],
+    /// Of an answer, which is judged as it comes, the bytes that may be a stamp.
+    stamp: [u8; STAMP_BYTES_MAX],
     intact: bool,
     /// Of a tick, which is judged once it is whole.
     payload: Vec<u8>,
@@ -106,7 +117,7 @@ struct Message {
 
 impl Message {
     fn begin(opcode: Opcode) -> Self {
-        Self { opcode, bytes: 0, stamp: [0; STAMP_BYTES], intact: true, payload: Vec::new() }
+        Self { opcode, bytes: 0, stamp: [0; STAMP_BYTES_MAX], intact: true, payload: Vec::new() }
     }
 
     /// Takes the next bytes of its payload.
@@ -122,7 +133,7 @@ impl Message {
     }
 
     fn handle_answer(&mut self, piece: &[u8], answers: &Answers) {
-        let stamped = if answers.size >= STAMP_BYTES { STAMP_BYTES } else { 0 };
+        let stamped = answers.kind.stamp_bytes();
         let (head, tail) = piece.split_at(piece.len().min(stamped.saturating_sub(self.bytes)));
         if let Some(place) = self.stamp.get_mut(self.bytes..self.bytes + head.len()) {
             place.copy_from_slice(head);
@@ -134,11 +145,12 @@ impl Message {
     fn event(self, expected: &Expected) -> Event {
         match expected {
             Expected::Answers(answers) => {
-                let stamped = answers.size >= STAMP_BYTES && self.bytes >= STAMP_BYTES;
-                Event::Message {
-                    stamp: stamped.then(|| Stamp::decode(self.stamp)),
-                    intact: self.intact && self.bytes == answers.size,
-                }
+                let head = self.stamp.get(..self.bytes.min(answers.kind.stamp_bytes())).unwrap_or_default();
+                let is_stamped = self.bytes >= answers.kind.stamp_bytes();
+                let stamp = if is_stamped { Stamp::decode(answers.kind, head) } else { None };
+                let is_sound = if is_stamped { stamp.is_some() } else { answers.pattern.matches(0, head) };
+                let intact = self.intact && is_sound && self.opcode == opcode(answers.kind);
+                Event::Message { stamp, bytes: self.bytes, intact }
             }
             Expected::Ticks(pattern) => {
                 let tick = Tick::decode(&self.payload, pattern);
@@ -300,61 +312,75 @@ mod tests {
     }
 
     fn payload(number: u64, size: usize) -> Vec<u8> {
-        let mut payload = Pattern::new().payload(size);
-        payload[..STAMP_BYTES].copy_from_slice(&stamp(number).encode());
+        let (mut payload, mut place) = (Pattern::new().payload(size), [0; STAMP_BYTES_MAX]);
+        let stamp = stamp(number).encode(Kind::Binary, &mut place);
+        payload[..stamp.len()].copy_from_slice(stamp);
         payload
+    }
+
+    fn expected(mix: &str) -> Expected {
+        Expected::answers(&mix.parse().unwrap(), Kind::Binary)
     }
 
     #[test]
     fn hears_the_same_however_the_bytes_are_cut() {
-        let expected = Expected::answers(Pattern::new(), 200);
-        let (first, second) = (payload(0, 200), payload(1, 200));
+        let (first, second, short) = (payload(0, 200), payload(1, 64), Pattern::new().payload(5));
         let bytes = [
             frame(Opcode::Binary, true, &first),
             frame(Opcode::Ping, true, b"there?"),
             frame(Opcode::Binary, false, &second[..5]),
             frame(Opcode::Pong, true, b"unasked"),
-            frame(Opcode::Continuation, false, &second[5..100]),
-            frame(Opcode::Continuation, true, &second[100..]),
+            frame(Opcode::Continuation, false, &second[5..50]),
+            frame(Opcode::Continuation, true, &second[50..]),
+            frame(Opcode::Binary, true, &short),
             close_frame(CloseCode::NORMAL, "bye", None),
         ]
         .concat();
         let heard = [
-            Event::Message { stamp: Some(stamp(0)), intact: true },
+            Event::Message { stamp: Some(stamp(0)), bytes: 200, intact: true },
             Event::Ping(b"there?".to_vec()),
-            Event::Message { stamp: Some(stamp(1)), intact: true },
+            Event::Message { stamp: Some(stamp(1)), bytes: 64, intact: true },
+            Event::Message { stamp: None, bytes: 5, intact: true },
             Event::Close(Some(1000)),
         ];
-        for cut in 0..bytes.len() {
-            assert_eq!(events(&bytes, cut, &expected).unwrap(), heard, "cut at {cut}");
+        for mix in ["200", "64", "200:50%,64:40%,5:10%"] {
+            for cut in 0..bytes.len() {
+                assert_eq!(events(&bytes, cut, &expected(mix)).unwrap(), heard, "cut at {cut}");
+            }
         }
     }
 
     #[test]
-    fn sees_one_changed_byte_and_a_wrong_length() {
-        let expected = Expected::answers(Pattern::new(), 200);
-        let mut changed = payload(0, 200);
-        changed[100] ^= 1;
-        for bytes in [changed, payload(0, 199), payload(0, 201)] {
-            let bytes = frame(Opcode::Binary, true, &bytes);
-            let heard = events(&bytes, 0, &expected).unwrap();
-            assert_eq!(heard, [Event::Message { stamp: Some(stamp(0)), intact: false }]);
+    fn sees_one_changed_byte() {
+        let whole = payload(0, 200);
+        for at in 0..whole.len() {
+            let mut changed = whole.clone();
+            changed[at] ^= 1;
+            let stamp = (at >= Kind::Binary.stamp_bytes()).then_some(stamp(0));
+            for cut in [0, 1, 50, 200] {
+                let bytes = frame(Opcode::Binary, true, &changed);
+                let heard = events(&bytes, cut, &expected("200")).unwrap();
+                assert_eq!(heard, [Event::Message { stamp, bytes: 200, intact: false }], "byte {at}");
+            }
         }
+        let bytes = frame(Opcode::Text, true, &whole);
+        let heard = events(&bytes, 0, &expected("200")).unwrap();
+        assert_eq!(heard, [Event::Message { stamp: Some(stamp(0)), bytes: 200, intact: false }]);
     }
 
     #[test]
     fn takes_messages_too_short_for_a_stamp() {
-        let expected = Expected::answers(Pattern::new(), 3);
-        for (payload, intact) in [(Pattern::new().payload(3), true), (vec![0; 3], false), (Vec::new(), false)]
+        for (payload, intact) in [(Pattern::new().payload(3), true), (vec![0; 3], false), (Vec::new(), true)]
         {
             let bytes = frame(Opcode::Binary, true, &payload);
-            assert_eq!(events(&bytes, 1, &expected).unwrap(), [Event::Message { stamp: None, intact }]);
+            let heard = [Event::Message { stamp: None, bytes: payload.len(), intact }];
+            assert_eq!(events(&bytes, 1, &expected("3")).unwrap(), heard);
         }
     }
 
     #[test]
     fn refuses_what_a_server_must_not_send() {
-        let expected = Expected::answers(Pattern::new(), 64);
+        let expected = expected("64");
         let rows: [(&[u8], Violation); 4] = [
             (&[0x82, 0x80, 0, 0, 0, 0], Violation::Masked),
             (&[0xC2, 0x00], Violation::ReservedBits),

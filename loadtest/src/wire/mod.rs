@@ -8,8 +8,10 @@ mod burst;
 mod echoing;
 mod inbox;
 mod ledger;
+mod mix;
 mod opening;
 mod pattern;
+mod schedule;
 mod stamp;
 mod tick;
 
@@ -17,12 +19,22 @@ pub(crate) use burst::Burst;
 pub(crate) use echoing::{Echoing, Next};
 pub(crate) use inbox::{Event, Expected, Inbox};
 pub(crate) use ledger::{Faults, Ledger};
+pub(crate) use mix::Mix;
 pub(crate) use opening::{Accepted, Answered, Opening, Refused, accept};
 pub(crate) use pattern::Pattern;
-pub(crate) use stamp::{ConnectionId, STAMP_BYTES, Stamp};
+pub(crate) use schedule::{Schedule, Turns};
+pub(crate) use stamp::{ConnectionId, Kind, Stamp};
 pub(crate) use tick::{TICK_BYTES_MIN, Tick};
 
 /// A number of bytes or messages in memory, as the wire counts them.
 pub(crate) fn wide(count: usize) -> u64 {
     u64::try_from(count).expect("memory is no larger than 64 bits address")
+}
+
+/// The number as a float, to 53 bits.
+#[inline]
+pub(crate) fn float(count: u64) -> f64 {
+    let low = u32::try_from(count & u64::from(u32::MAX)).unwrap_or(u32::MAX);
+    let high = u32::try_from(count >> u32::BITS).unwrap_or(u32::MAX);
+    f64::from(high) * (f64::from(u32::MAX) + 1.0) + f64::from(low)
 }

@@ -1,5 +1,7 @@
 //! The bytes of a payload behind its stamp.
 
+use super::Kind;
+
 /// Bytes after which the pattern repeats. A prime, so that a slip by any buffer's size shows; small, so that checking
 /// a large message leaves the caches alone.
 const PERIOD_BYTES: usize = 16_381;
@@ -19,6 +21,14 @@ impl Pattern {
     pub(crate) fn text() -> Self {
         let mut random = fastrand::Rng::with_seed(6455);
         Self(std::iter::repeat_with(|| random.u8(b'a'..=b'z')).take(PERIOD_BYTES).collect())
+    }
+
+    /// The one for messages of this kind.
+    pub(crate) fn of(kind: Kind) -> Self {
+        match kind {
+            Kind::Binary => Self::new(),
+            Kind::Text => Self::text(),
+        }
     }
 
     /// The pattern of a payload of `size` bytes.

@@ -113,6 +113,12 @@ impl Ended {
         places.next().unwrap_or_else(|| unreachable!("{key} in {}", self.report))
     }
 
+    /// How long was measured.
+    pub(crate) fn seconds(&self) -> f64 {
+        let seconds = self.report.get("seconds").and_then(Value::as_f64);
+        seconds.unwrap_or_else(|| unreachable!("seconds in {}", self.report))
+    }
+
     /// How many of something were timed: `latency/uncorrected`, `spread`, …
     pub(crate) fn samples(&self, what: &str) -> u64 {
         let samples = self.report.pointer(&format!("/{what}/samples"));
