@@ -51,6 +51,8 @@ pub(crate) enum Command {
     Feed(FeedArgs),
     /// Hold connections that say nothing after one echo, to see what they cost.
     Idle(IdleArgs),
+    /// Show again what an earlier run wrote with --json.
+    Report(ReportArgs),
 }
 
 /// What to serve.
@@ -153,6 +155,9 @@ pub(crate) struct CommonArgs {
     /// Write everything that was measured as one JSON object: to FILE, or instead of the table.
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = STDOUT)]
     pub(crate) json: Option<PathBuf>,
+    /// Also write one page with plots to FILE.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
 }
 
 impl CommonArgs {
@@ -172,7 +177,7 @@ impl CommonArgs {
     /// Where the record goes.
     pub(crate) fn outputs(&self) -> Outputs {
         let to_stdout = self.json.as_deref() == Some(Path::new(STDOUT));
-        Outputs { table: !to_stdout, json: self.json.clone() }
+        Outputs { table: !to_stdout, json: self.json.clone(), html: self.html.clone() }
     }
 }
 
@@ -279,6 +284,23 @@ pub(crate) struct FeedArgs {
     /// New connections a second while opening, for instance 2000/s; else as fast as the server takes them.
     #[arg(long, value_parser = rate)]
     pub(crate) connect_rate: Option<f64>,
+}
+
+/// `report`
+#[derive(Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// What --json wrote.
+    pub(crate) file: PathBuf,
+    /// Also write one page with plots to FILE.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+}
+
+impl ReportArgs {
+    /// Where the record goes.
+    pub(crate) fn outputs(&self) -> Outputs {
+        Outputs { table: true, json: None, html: self.html.clone() }
+    }
 }
 
 /// The size of a tick in bytes.

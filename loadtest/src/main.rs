@@ -50,7 +50,7 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<Verdict> {
-    let (record, common) = match cli.command {
+    let (record, outputs) = match cli.command {
         Command::Serve { command: ServeCommand::Echo(args) } => match serve::echo(&args)? {},
         Command::Serve { command: ServeCommand::Relay(args) } => match serve::relay(&args)? {},
         Command::Serve { command: ServeCommand::Broadcast(args) } => match serve::broadcast(&args)? {},
@@ -58,11 +58,12 @@ fn run(cli: Cli) -> anyhow::Result<Verdict> {
             serve::ticker(&args)?;
             return Ok(Verdict::Clean);
         }
-        Command::Echo(args) => (scenario::echo(&args)?, args.common),
-        Command::Storm(args) => (scenario::storm(&args)?, args.common),
-        Command::Feed(args) => (scenario::feed(&args)?, args.common),
-        Command::Idle(args) => (scenario::idle(&args)?, args.common),
+        Command::Echo(args) => (scenario::echo(&args)?, args.common.outputs()),
+        Command::Storm(args) => (scenario::storm(&args)?, args.common.outputs()),
+        Command::Feed(args) => (scenario::feed(&args)?, args.common.outputs()),
+        Command::Idle(args) => (scenario::idle(&args)?, args.common.outputs()),
+        Command::Report(args) => (report::read(&args.file)?, args.outputs()),
     };
-    report::put(&record, &common.outputs())?;
+    report::put(&record, &outputs)?;
     Ok(record.verdict())
 }

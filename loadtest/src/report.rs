@@ -1,5 +1,10 @@
 //! A record for people and for machines.
 
+mod page;
+mod plot;
+mod run;
+mod scale;
+mod style;
 mod table;
 mod text;
 
@@ -18,6 +23,8 @@ pub(crate) struct Outputs {
     pub(crate) table: bool,
     /// The file that gets all of it as JSON; `-` is standard output.
     pub(crate) json: Option<PathBuf>,
+    /// The file that gets a page of it.
+    pub(crate) html: Option<PathBuf>,
 }
 
 /// Prints and writes `record`.
@@ -28,10 +35,23 @@ pub(crate) fn put(record: &Record, outputs: &Outputs) -> anyhow::Result<()> {
     if outputs.table {
         print!("{}", table::table(record));
     }
-    match &outputs.json {
-        Some(file) => write(file, &format!("{}\n", record.to_json())),
+    if let Some(file) = &outputs.json {
+        write(file, &format!("{}\n", record.to_json()))?;
+    }
+    match &outputs.html {
+        Some(file) => write(file, &run::page(record)),
         None => Ok(()),
     }
+}
+
+/// The record that [`put`] wrote as JSON.
+///
+/// # Errors
+/// The file cannot be read, or is something else.
+pub(crate) fn read(file: &Path) -> anyhow::Result<Record> {
+    let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    serde_json::from_str(&text)
+        .with_context(|| format!("{} is not what --json writes of a run", file.display()))
 }
 
 fn write(file: &Path, text: &str) -> anyhow::Result<()> {

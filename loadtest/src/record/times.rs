@@ -23,6 +23,13 @@ pub(crate) struct Latency {
     pub(crate) uncorrected: Option<Times>,
 }
 
+impl Latency {
+    /// What a user would have felt, as far as it is known.
+    pub(crate) fn felt(&self) -> Option<&Times> {
+        self.corrected.as_ref().or(self.uncorrected.as_ref())
+    }
+}
+
 /// Microseconds by percentile.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Times {

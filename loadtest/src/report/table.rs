@@ -2,8 +2,6 @@
 
 use std::fmt::Write;
 
-use serde_json::Value;
-
 use super::text::{percent, rounded};
 use crate::record::{Cpu, Record, Times, Unit};
 
@@ -108,10 +106,8 @@ impl Rows {
             }
             self.add("ended without a close_notify", tls.truncated);
         }
-        if let Value::Object(faults) = serde_json::json!(record.faults) {
-            for (fault, count) in faults {
-                self.add(fault, count);
-            }
+        for (fault, count) in record.faults.named() {
+            self.add(fault, count);
         }
         self.add("sessions failed", record.failed());
         for (reason, count) in &record.failures {

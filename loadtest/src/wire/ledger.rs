@@ -26,7 +26,18 @@ pub(crate) struct Faults {
 impl Faults {
     /// All of them.
     pub(crate) fn total(&self) -> u64 {
-        self.lost + self.duplicated + self.reordered + self.corrupted + self.misrouted
+        self.named().iter().map(|(_, count)| count).sum()
+    }
+
+    /// Each with its name.
+    pub(crate) fn named(&self) -> [(&'static str, u64); 5] {
+        [
+            ("lost", self.lost),
+            ("duplicated", self.duplicated),
+            ("reordered", self.reordered),
+            ("corrupted", self.corrupted),
+            ("misrouted", self.misrouted),
+        ]
     }
 }
 

@@ -154,25 +154,39 @@ impl Ended {
 
 /// Runs the program with `--json`; a run past the deadline is killed and fails the test.
 pub(crate) fn run(args: &[&str]) -> Ended {
-    let mut child = program(args).arg("--json").stderr(Stdio::piped()).spawn().expect("it starts");
-    let (mut stdout, mut stderr) = (
-        child.stdout.take().expect("its output is piped"),
-        child.stderr.take().expect("its errors are piped"),
+    let mut command = program(args);
+    command.arg("--json");
+    let (code, out, errors) = capture(command);
+    Ended { code, report: serde_json::from_str(&out).unwrap_or(Value::Null), errors }
+}
+
+/// Runs a command to its end: its exit code, and what it said on standard output and on standard error. One that is
+/// past the deadline is killed and fails the test.
+pub(crate) fn capture(mut command: Command) -> (i32, String, String) {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap_or_else(|error| unreachable!("{command:?}: {error}"));
+    let (out, errors) = (
+        all(child.stdout.take().expect("its output is piped")),
+        all(child.stderr.take().expect("its errors are piped")),
     );
-    let (sender, output) = mpsc::channel();
-    thread::spawn(move || {
-        let (mut out, mut errors) = (String::new(), String::new());
-        let read = stdout.read_to_string(&mut out).and_then(|_| stderr.read_to_string(&mut errors));
-        let _ = sender.send(read.map(|_| (out, errors)));
-    });
-    let output = output.recv_timeout(DEADLINE);
-    if output.is_err() {
+    let out = out.recv_timeout(DEADLINE);
+    if out.is_err() {
         let _ = child.kill();
     }
     let status = child.wait().expect("it ends");
-    let (out, errors) = output.expect("it ends in time").expect("it prints UTF-8");
-    let report = serde_json::from_str(&out).unwrap_or(Value::Null);
-    Ended { code: status.code().expect("no signal ends it"), report, errors }
+    let errors = errors.recv_timeout(DEADLINE).expect("it has ended");
+    (status.code().expect("no signal ends it"), out.expect("it ends in time"), errors)
+}
+
+/// All that comes, read on a thread.
+fn all(mut from: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, read) = mpsc::channel();
+    thread::spawn(move || {
+        let mut text = Vec::new();
+        let _ = from.read_to_end(&mut text);
+        let _ = sender.send(String::from_utf8_lossy(&text).into_owned());
+    });
+    read
 }
 
 /// A tungstenite server on a port of its own: `serve` gets every connection, on a thread.
