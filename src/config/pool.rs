@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{BackendUrl, Feed};
+use super::{BackendUrl, Dispatch, Feed};
 use crate::balance::{Policy, Queue};
 use crate::health;
 use crate::protocol::proxy_protocol;
@@ -72,10 +72,11 @@ impl Pool {
         }
     }
 
-    /// The table of the configuration that it is from: `pool.NAME`, or `feed.NAME` if it has a feed's sources.
+    /// The table of the configuration that it is from: `pool.NAME`, or `feed.NAME` if it has a feed's sources, or
+    /// `dispatch.NAME` if a dispatch's backends.
     #[must_use]
     pub fn table(&self) -> String {
-        if Feed::of_pool(&self.name).is_some() {
+        if Feed::of_pool(&self.name).is_some() || Dispatch::of_pool(&self.name).is_some() {
             self.name.to_string()
         } else {
             format!("pool.{}", self.name)

@@ -1,6 +1,7 @@
 //! Every key that a file may have: what the reader accepts and what the reference page shows are this one list.
 
 mod acme;
+mod dispatch;
 mod feed;
 mod pool;
 mod process;

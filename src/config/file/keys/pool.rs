@@ -9,13 +9,7 @@ pub(super) const POOL: Section = Section {
     heading: "pool.NAME",
     about: "Servers that do the same work. Each session is placed on one of them.",
     keys: &[
-        Key {
-            name: "backends",
-            kind: Kind::List(&Kind::Either(&URL, &Kind::Table(&BACKEND))),
-            default: Required,
-            about: "The servers: as URLs, or as tables where there is more to say. A name is resolved, and each of \
-                    its addresses is a backend.",
-        },
+        BACKENDS,
         Key {
             name: "balance",
             kind: Kind::Form(
@@ -31,72 +25,90 @@ pub(super) const POOL: Section = Section {
                     two at random; the faster handshakes of two at random; or always the same for the same client \
                     address, header, cookie, query parameter or path. Weights count in all of them.",
         },
-        Key {
-            name: "health",
-            kind: Kind::Table(&HEALTH),
-            default: Filled,
-            about: "How selat finds out which backends are up.",
-        },
-        Key {
-            name: "outlier",
-            kind: Kind::Table(&OUTLIER),
-            default: Filled,
-            about: "When the sessions' own experience takes a backend out.",
-        },
-        Key {
-            name: "slow_start",
-            kind: Kind::Duration,
-            default: Nothing("it gets its whole share at once"),
-            about: "How long a backend that has just come up gets less than its weight, growing.",
-        },
-        Key {
-            name: "panic_below",
-            kind: Kind::Share,
-            default: Is {
-                toml: "\"0%\"",
-                because: "with even one server up, trying those that are down costs time",
-            },
-            about: "With less than this share of the backends up, all of them are tried: a few would be overrun, \
-                    and a check that fails so many is more likely wrong than right. 0 %: only with none up.",
-        },
-        Key {
-            name: "queue",
-            kind: Kind::Table(&QUEUE),
-            default: Filled,
-            about: "Waiting for a backend while all of them are at their `max_connections`.",
-        },
-        Key {
-            name: "connect_timeout",
-            kind: Kind::Duration,
-            default: Is {
-                toml: "\"5s\"",
-                because: "a server that needs longer is as good as down for its client",
-            },
-            about: "For a backend to accept a connection and answer the handshake; then the next one is tried.",
-        },
-        Key {
-            name: "resolve_every",
-            kind: Kind::Duration,
-            default: Is { toml: "\"30s\"", because: "records of services change within a minute or so" },
-            about: "How often names are resolved again.",
-        },
-        Key {
-            name: "tls",
-            kind: Kind::Table(&POOL_TLS),
-            default: Nothing("`wss://` backends are held against the authorities of this machine"),
-            about: "How TLS is spoken with those backends whose URL begins with `wss://`.",
-        },
-        Key {
-            name: "send_proxy",
-            kind: Kind::Word(&["off", "v1", "v2"]),
-            default: Is {
-                toml: "\"off\"",
-                because: "a server that does not expect the header takes it for garbage",
-            },
-            about: "The PROXY protocol header with the client's address before each connection to a backend, by \
-                    version.",
-        },
+        HEALTH,
+        OUTLIER,
+        SLOW_START,
+        PANIC_BELOW,
+        QUEUE,
+        CONNECT_TIMEOUT,
+        RESOLVE_EVERY,
+        TLS,
+        SEND_PROXY,
     ],
+};
+
+/// The keys of servers, be they of a pool or of a dispatch.
+pub(super) const BACKENDS: Key = Key {
+    name: "backends",
+    kind: Kind::List(&Kind::Either(&URL, &Kind::Table(&BACKEND))),
+    default: Required,
+    about: "The servers: as URLs, or as tables where there is more to say. A name is resolved, and each of \
+            its addresses is a backend.",
+};
+
+pub(super) const HEALTH: Key = Key {
+    name: "health",
+    kind: Kind::Table(&HEALTH_KEYS),
+    default: Filled,
+    about: "How selat finds out which backends are up.",
+};
+
+pub(super) const OUTLIER: Key = Key {
+    name: "outlier",
+    kind: Kind::Table(&OUTLIER_KEYS),
+    default: Filled,
+    about: "When the sessions' own experience takes a backend out.",
+};
+
+pub(super) const SLOW_START: Key = Key {
+    name: "slow_start",
+    kind: Kind::Duration,
+    default: Nothing("it gets its whole share at once"),
+    about: "How long a backend that has just come up gets less than its weight, growing.",
+};
+
+pub(super) const PANIC_BELOW: Key = Key {
+    name: "panic_below",
+    kind: Kind::Share,
+    default: Is { toml: "\"0%\"", because: "with even one server up, trying those that are down costs time" },
+    about: "With less than this share of the backends up, all of them are tried: a few would be overrun, \
+            and a check that fails so many is more likely wrong than right. 0 %: only with none up.",
+};
+
+pub(super) const QUEUE: Key = Key {
+    name: "queue",
+    kind: Kind::Table(&QUEUE_KEYS),
+    default: Filled,
+    about: "Waiting for a backend while all of them are at their `max_connections`.",
+};
+
+pub(super) const CONNECT_TIMEOUT: Key = Key {
+    name: "connect_timeout",
+    kind: Kind::Duration,
+    default: Is { toml: "\"5s\"", because: "a server that needs longer is as good as down for its client" },
+    about: "For a backend to accept a connection and answer the handshake; then the next one is tried.",
+};
+
+pub(super) const RESOLVE_EVERY: Key = Key {
+    name: "resolve_every",
+    kind: Kind::Duration,
+    default: Is { toml: "\"30s\"", because: "records of services change within a minute or so" },
+    about: "How often names are resolved again.",
+};
+
+pub(super) const TLS: Key = Key {
+    name: "tls",
+    kind: Kind::Table(&POOL_TLS),
+    default: Nothing("`wss://` backends are held against the authorities of this machine"),
+    about: "How TLS is spoken with those backends whose URL begins with `wss://`.",
+};
+
+pub(super) const SEND_PROXY: Key = Key {
+    name: "send_proxy",
+    kind: Kind::Word(&["off", "v1", "v2"]),
+    default: Is { toml: "\"off\"", because: "a server that does not expect the header takes it for garbage" },
+    about: "The PROXY protocol header with the client's address before each connection to a backend, by \
+            version.",
 };
 
 const BACKEND: Section = Section {
@@ -124,7 +136,7 @@ const BACKEND: Section = Section {
     ],
 };
 
-const HEALTH: Section = Section {
+const HEALTH_KEYS: Section = Section {
     heading: "pool.NAME.health",
     about: "How selat finds out which backends are up. The outcomes of sessions count as well, see `outlier`.",
     keys: &[
@@ -187,7 +199,7 @@ const HEALTH: Section = Section {
     ],
 };
 
-const OUTLIER: Section = Section {
+const OUTLIER_KEYS: Section = Section {
     heading: "pool.NAME.outlier",
     about: "When the outcomes of sessions' dials take a backend out, and for how long. Whoever refuses a connection is \
             out at once.",
@@ -225,7 +237,7 @@ const OUTLIER: Section = Section {
     ],
 };
 
-const QUEUE: Section = Section {
+const QUEUE_KEYS: Section = Section {
     heading: "pool.NAME.queue",
     about: "Waiting for a backend while all of them are at their `max_connections`.",
     keys: &[

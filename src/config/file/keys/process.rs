@@ -1,7 +1,7 @@
 //! The file itself, and what holds for the whole process.
 
 use super::Default::{Filled, Is, Nothing, Required};
-use super::{Key, Kind, POOL, Section, feed::FEED, route::ROUTE, tls::LISTEN_TLS};
+use super::{Key, Kind, POOL, Section, dispatch::DISPATCH, feed::FEED, route::ROUTE, tls::LISTEN_TLS};
 
 const ADDRESS: Kind =
     Kind::Form("a listen address", "\":8765\", \"0.0.0.0:8765\", \"[::1]:8765\" or \"unix:/path\"");
@@ -37,6 +37,12 @@ pub(in super::super) const FILE: Section = Section {
             kind: Kind::Tables(&FEED),
             default: Nothing("no route can name one"),
             about: "Sources that are extended to any number of clients.",
+        },
+        Key {
+            name: "dispatch",
+            kind: Kind::Tables(&DISPATCH),
+            default: Nothing("no route can name one"),
+            about: "Servers among which each client's messages are spread.",
         },
         Key {
             name: "process",

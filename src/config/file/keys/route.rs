@@ -17,7 +17,7 @@ const SOURCE: Kind = Kind::Form(
 pub(super) const ROUTE: Section = Section {
     heading: "route.NAME",
     about: "What is done with the requests that match: `listen`, `host` and `path` say which, exactly one of `pool`, \
-            `feed` and `respond` says what.",
+            `feed`, `dispatch` and `respond` says what.",
     keys: &[
         Key {
             name: "listen",
@@ -40,19 +40,25 @@ pub(super) const ROUTE: Section = Section {
         Key {
             name: "pool",
             kind: Kind::Form("the name of a pool", "\"chat\""),
-            default: Nothing("there is a `feed`, or selat answers itself, see `respond`"),
+            default: Nothing("there is a `feed` or a `dispatch`, or selat answers itself, see `respond`"),
             about: "The pool whose servers get the session.",
         },
         Key {
             name: "feed",
             kind: Kind::Form("the name of a feed", "\"fx\""),
-            default: Nothing("there is a `pool`, or selat answers itself, see `respond`"),
+            default: Nothing("there is a `pool` or a `dispatch`, or selat answers itself, see `respond`"),
             about: "The feed whose messages the client gets.",
+        },
+        Key {
+            name: "dispatch",
+            kind: Kind::Form("the name of a dispatch", "\"workers\""),
+            default: Nothing("there is a `pool` or a `feed`, or selat answers itself, see `respond`"),
+            about: "The dispatch among whose servers the client's messages are spread.",
         },
         Key {
             name: "respond",
             kind: Kind::Either(&SCRIPT, &Kind::Table(&RESPOND)),
-            default: Nothing("the servers of `pool` do, or the source of `feed`"),
+            default: Nothing("the servers of `pool` or `dispatch` do, or the source of `feed`"),
             about: "What selat answers itself: `echo` sends every message back, `ticker` a numbered message every \
                     second, `ticker:100ms` at another pace; a table is an HTTP response.",
         },

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::super::item::Item;
 use super::super::table::{Named, Table};
 use super::{pool::is_token, tls};
-use crate::config::{Backend, BackendUrl, Config, Feed, Pool, PoolId, Secret, Target};
+use crate::config::{Backend, BackendUrl, Feed, Pool, PoolId, Secret};
 use crate::feed::{
     Backoff, ClientMessages, Conflict, Pattern, Quiet, Rotate, Settings, Slow, SlowPolicy, Stall,
     Subscriptions, Template, Words,
@@ -61,25 +61,6 @@ pub(super) fn feed(named: &Named<'_>) -> Option<Unplaced> {
     pool.health.outlier = Outlier { ejected_share_max: Percent::ZERO, ..Outlier::default() };
     let sources = Pool { connect, resolve_every, tls: tls.map(Arc::new), ..pool };
     Some(Unplaced { name: name.clone(), headers, settings: settings?, sources })
-}
-
-/// Notes feeds that no route names: a route to them was forgotten, or they were.
-pub(super) fn warn_of_unused(config: &Config, tables: &[Named<'_>]) {
-    let used: HashSet<_> = config
-        .routes
-        .iter()
-        .filter_map(|route| match &route.target {
-            Target::Feed(feed) => Some(feed.index()),
-            Target::Pool(_)
-            | Target::Dispatch(_)
-            | Target::Echo
-            | Target::Ticker { .. }
-            | Target::Fixed(_) => None,
-        })
-        .collect();
-    for (_, named) in tables.iter().enumerate().filter(|(place, _)| !used.contains(place)) {
-        named.table.odd("no route uses this feed, and its source is dialled all the same");
-    }
 }
 
 fn sources(item: &Item<'_>) -> Option<Vec<Backend>> {

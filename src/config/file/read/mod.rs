@@ -1,6 +1,7 @@
 //! From tables to the model: each section in a file of its own, references between them looked up by name.
 
 mod acme;
+mod dispatch;
 mod feed;
 mod guard;
 mod pool;
@@ -10,6 +11,7 @@ mod route;
 mod session;
 mod shadow;
 mod tls;
+mod unused;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,6 +26,7 @@ struct Known<'f> {
     listeners: Names<'f>,
     pools: Names<'f>,
     feeds: Names<'f>,
+    dispatches: Names<'f>,
 }
 
 /// Names in the order of the file, which is that of the model.
@@ -38,17 +41,20 @@ pub(super) fn config(file: &Table<'_>) -> Option<Config> {
     let listeners = file.named("listen");
     let pools = file.named("pool");
     let feeds = file.named("feed");
+    let dispatches = file.named("dispatch");
     let routes = file.named("route");
     // Known by name even where they are wrong, so that no mistake is told twice.
     let known = Known {
         listeners: Names::new("listen", &listeners),
         pools: Names::new("pool", &pools),
         feeds: Names::new("feed", &feeds),
+        dispatches: Names::new("dispatch", &dispatches),
     };
     if routes.is_empty() {
         file.need(
             "route",
-            "there is no route; write [route.all], and below it pool = \"NAME\", feed = \"NAME\" or respond = \"echo\"",
+            "there is no route; write [route.all], and below it pool = \"NAME\", feed = \"NAME\", dispatch = \"NAME\" or \
+             respond = \"echo\"",
         );
     }
     if listeners.is_empty() {
@@ -61,12 +67,15 @@ pub(super) fn config(file: &Table<'_>) -> Option<Config> {
     let listeners = all(&listeners, process::listen);
     let pools = all(&pools, pool::pool);
     let feeds = all(&feeds, feed::feed);
+    let dispatches = all(&dispatches, dispatch::dispatch);
     let routes = all(&routes, |named| route::route(named, &known));
     let (listeners, admin) = (listeners?, admin.map_or(Some(None), |admin| admin.map(Some))?);
     let mut pools = pools?;
     let feeds: Option<Vec<_>> = feeds?.into_iter().map(|feed| feed.place(&mut pools)).collect();
-    let Some(feeds) = feeds else {
-        return file.wrong("there are too many pools and feeds; 65535 is the most");
+    let dispatches: Option<Vec<_>> =
+        dispatches?.into_iter().map(|dispatch| dispatch.place(&mut pools)).collect();
+    let (Some(feeds), Some(dispatches)) = (feeds, dispatches) else {
+        return file.wrong("there are too many pools, feeds and dispatches; 65535 is the most");
     };
     Some(Config {
         listeners,
@@ -81,7 +90,7 @@ pub(super) fn config(file: &Table<'_>) -> Option<Config> {
         pools: pools.into_iter().map(Arc::new).collect(),
         routes: routes?.into_iter().map(Arc::new).collect(),
         feeds: feeds.into_iter().map(Arc::new).collect(),
-        dispatches: Vec::new(),
+        dispatches: dispatches.into_iter().map(Arc::new).collect(),
         effective: Arc::default(),
     })
 }
@@ -104,8 +113,7 @@ pub(super) fn check(file: &Table<'_>, config: &Config) {
         file.table("admin").wrong_key::<()>("addr", format!("[listen.{other}] has the same address"));
     }
     shadow::warn(&config.routes, &file.named("route"));
-    pool::warn_of_unused(config, &file.named("pool"));
-    feed::warn_of_unused(config, &file.named("feed"));
+    unused::warn(config, file);
 }
 
 /// Every one of them, even behind one that is wrong.

@@ -8,7 +8,7 @@ use super::super::mistake::did_you_mean;
 use super::super::table::{Named, Table};
 use super::tls;
 use crate::balance::{HashBy, Policy, Queue};
-use crate::config::{Backend, BackendUrl, Config, Pool, Target};
+use crate::config::{Backend, BackendUrl, Pool};
 use crate::health::{Exchange, Outlier, Percent, Probe, Settings};
 use crate::protocol::proxy_protocol::Version;
 
@@ -35,8 +35,12 @@ const PROBES: [(&str, Kind); 4] =
     [("none", Kind::None), ("tcp", Kind::Tcp), ("http", Kind::Http), ("websocket", Kind::WebSocket)];
 
 pub(super) fn pool(named: &Named<'_>) -> Option<Pool> {
-    let Named { name, table } = named;
-    let policy = table.get("balance", |item| item.read(policy));
+    let policy = named.table.get("balance", |item| item.read(policy));
+    servers(&named.table, &named.name).map(|servers| Pool { policy, ..servers })
+}
+
+/// What all tables of servers have, be they of a pool or of a dispatch.
+pub(super) fn servers(table: &Table<'_>, name: &str) -> Option<Pool> {
     let health = health(table);
     let queue = table.table("queue");
     let queue = Queue {
@@ -49,8 +53,8 @@ pub(super) fn pool(named: &Named<'_>) -> Option<Pool> {
     let backends = table.find("backends", backends);
     let tls = tls::client(table, "backends", backends.as_deref().unwrap_or_default());
     Some(Pool {
-        name: name.clone(),
-        policy,
+        name: name.into(),
+        policy: Policy::default(),
         backends: backends?,
         health: health?,
         queue,
@@ -59,25 +63,6 @@ pub(super) fn pool(named: &Named<'_>) -> Option<Pool> {
         send_proxy,
         tls: tls?.map(Arc::new),
     })
-}
-
-/// Notes pools that no route names: a route to them was forgotten, or they were.
-pub(super) fn warn_of_unused(config: &Config, tables: &[Named<'_>]) {
-    let used: HashSet<_> = config
-        .routes
-        .iter()
-        .filter_map(|route| match &route.target {
-            Target::Pool(pool) => Some(pool.index()),
-            Target::Feed(_)
-            | Target::Dispatch(_)
-            | Target::Echo
-            | Target::Ticker { .. }
-            | Target::Fixed(_) => None,
-        })
-        .collect();
-    for (_, named) in tables.iter().enumerate().filter(|(place, _)| !used.contains(place)) {
-        named.table.odd("no route uses this pool");
-    }
 }
 
 fn backends(item: &Item<'_>) -> Option<Vec<Backend>> {
@@ -90,7 +75,7 @@ fn backends(item: &Item<'_>) -> Option<Vec<Backend>> {
         if seen.borrow_mut().insert(backend.url.to_string()) {
             Some(backend)
         } else {
-            item.wrong("this backend is in the pool already; for a larger share give it a weight")
+            item.wrong("this backend is there already; for a larger share give it a weight")
         }
     })?;
     if item.is_empty_list() {

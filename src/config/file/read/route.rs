@@ -3,7 +3,7 @@
 use super::super::item::Item;
 use super::super::table::{Named, Table};
 use super::{Known, guard, responder};
-use crate::config::{FeedId, PoolId, Route, Target};
+use crate::config::{DispatchId, FeedId, PoolId, Route, Target};
 use crate::guard::{Auth, Settings};
 use crate::protocol::handshake::{HeaderEdits, InvalidEdit, PathRewrite};
 use crate::routing::{ListenId, Matcher};
@@ -39,22 +39,26 @@ pub(super) fn route(named: &Named<'_>, known: &Known<'_>) -> Option<Route> {
     Some(route)
 }
 
+/// What a route may do with a request; it does one of these.
+const TARGETS: [&str; 4] = ["pool", "feed", "dispatch", "respond"];
+
 fn target(table: &Table<'_>, known: &Known<'_>) -> Option<Target> {
-    match ["pool", "feed", "respond"].map(|name| table.has(name)) {
-        [true, false, false] => {
-            table.find("pool", |item| known.pools.find(item).map(|pool| Target::Pool(PoolId(pool))))
-        }
-        [false, true, false] => {
-            table.find("feed", |item| known.feeds.find(item).map(|feed| Target::Feed(FeedId(feed))))
-        }
-        [false, false, true] => table.find("respond", responder::responder),
-        [true, true, _] => table.wrong_key("feed", "there is a pool too; a route has one of the two"),
-        [true, false, true] => table.wrong_key("respond", "there is a pool too; a route has one of the two"),
-        [false, true, true] => table.wrong_key("respond", "there is a feed too; a route has one of the two"),
-        [false, false, false] => table.wrong(
-            "there is nothing to do with a request; write pool = \"NAME\", feed = \"NAME\" or respond = \"echo\"",
-        ),
+    let mut there = TARGETS.into_iter().filter(|name| table.has(name));
+    let Some(name) = there.next() else {
+        return table.wrong(
+            "there is nothing to do with a request; write pool = \"NAME\", feed = \"NAME\", dispatch = \"NAME\" or \
+             respond = \"echo\"",
+        );
+    };
+    if let Some(other) = there.next() {
+        return table.wrong_key(other, format!("there is a {name} too; a route has one of the two"));
     }
+    table.find(name, |item| match name {
+        "pool" => known.pools.find(item).map(|pool| Target::Pool(PoolId(pool))),
+        "feed" => known.feeds.find(item).map(|feed| Target::Feed(FeedId(feed))),
+        "dispatch" => known.dispatches.find(item).map(|dispatch| Target::Dispatch(DispatchId(dispatch))),
+        _ => responder::responder(item),
+    })
 }
 
 /// That nothing is asked for that the target does not do: a rule that is not kept is worse than none.

@@ -16,6 +16,7 @@ use crate::session::{Excess, Ping};
 use crate::tls::CertificateDer;
 
 mod acme;
+mod dispatch;
 mod feed;
 mod pem;
 mod tls;
@@ -345,6 +346,7 @@ fn every_key_does_what_it_says() {
 fn the_list_of_keys_has_what_the_readers_ask_for_and_nothing_else() {
     let readers = [
         include_str!("../read/acme.rs"),
+        include_str!("../read/dispatch.rs"),
         include_str!("../read/feed.rs"),
         include_str!("../read/guard.rs"),
         include_str!("../read/mod.rs"),

@@ -101,7 +101,7 @@ fn a_value_of_another_type_or_out_of_bounds_is_told() {
         ),
         (
             pool("backends = [\n\"ws://x\",\n\"ws://x:80/\",\n]"),
-            "4: backends[1] in [pool.chat]: this backend is in the pool already",
+            "4: backends[1] in [pool.chat]: this backend is there already",
         ),
         (
             pool("backends = [\"ws://x\"]\nbalance = \"least-conections\""),
