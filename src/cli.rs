@@ -14,12 +14,14 @@ use tracing::level_filters::LevelFilter;
 
 use crate::logging::{LogFormat, Logging};
 
+mod dispatch;
 mod feed;
 mod general;
 mod ops;
 mod proxy;
 mod written;
 
+use dispatch::DispatchArgs;
 use feed::FeedArgs;
 use proxy::ProxyArgs;
 
@@ -67,6 +69,7 @@ pub(crate) fn parse() -> Result<Invocation, LoadError> {
             }
             of_flags(feed.toml(), feed.general.log)
         }
+        Some(Command::Dispatch(dispatch)) => of_flags(dispatch.toml(), dispatch.general.log),
         None => of_flags(proxy.toml(), proxy.general.log),
     }
 }
@@ -112,6 +115,7 @@ fn origin(
     after_help = "Examples:\n  selat :8765 ws://127.0.0.1:9001 ws://127.0.0.1:9002\n  \
                   selat :443 --cert cert.pem --key key.pem ws://127.0.0.1:9001\n  \
                   selat feed :8765 wss://vendor.example/feed --on-open '{\"userKey\":\"${KEY}\"}'\n  \
+                  selat dispatch :8765 ws://127.0.0.1:9001 ws://127.0.0.1:9002 --correlate /id\n  \
                   selat run -c selat.toml\n\n\
                   Signals: SIGTERM or SIGINT drains (a second one cuts at once), SIGHUP reloads the\n\
                   configuration file, SIGUSR1 logs a summary."
@@ -152,6 +156,17 @@ enum Command {
         selat feed :8765 'wss://vendor.example/feed?token=${TOKEN}' --key /symbol --snapshot --slow conflate\n\n\
         Clients that choose keys, and those that have to say who they are, need a file: docs/feeds.md.")]
     Feed(Box<FeedArgs>),
+    /// Spread each client's messages over many servers, and gather the replies into its one connection
+    ///
+    /// Each message goes to one server, or to all of them; a client that sends many at once keeps all servers busy, and
+    /// one that dies costs at most the replies it owed. For servers that answer each message by itself: one that
+    /// remembers something of a connection, such as a login or a subscription, must not be dispatched to.
+    #[command(after_help = "Examples:\n  \
+        selat dispatch :8765 ws://127.0.0.1:9001 ws://127.0.0.1:9002 --balance least-outstanding\n  \
+        selat dispatch :8765 ws://127.0.0.1:9001 ws://127.0.0.1:9002 --correlate /id --retry 1\n  \
+        selat dispatch :8765 ws://127.0.0.1:9001 ws://127.0.0.1:9002 --send all --gather array\n\n\
+        What a reply is, and what becomes of one that does not come: docs/dispatch.md.")]
+    Dispatch(Box<DispatchArgs>),
     /// Show it all on this machine: backends, proxy, clients and a failover, with nothing else needed
     Demo(DemoArgs),
     #[command(flatten)]

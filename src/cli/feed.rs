@@ -8,7 +8,7 @@ use selat::config::{ListenAddress, parse_bytes, parse_duration};
 use toml_writer::ToTomlKey;
 
 use super::general::GeneralArgs;
-use super::written::{line, list, open_text, size, text, time};
+use super::written::{line, list, open_text, size, text, time, word};
 
 #[derive(Args)]
 pub(super) struct FeedArgs {
@@ -174,24 +174,14 @@ impl FeedArgs {
 
     /// What clients get.
     fn of_clients(&self) -> String {
-        let slow = self.slow.map(|policy| match policy {
-            SlowPolicy::Disconnect => text("disconnect"),
-            SlowPolicy::DropOldest => text("drop-oldest"),
-            SlowPolicy::Conflate => text("conflate"),
-        });
-        let client_messages = self.client_messages.map(|what| match what {
-            ClientMessages::Discard => text("discard"),
-            ClientMessages::Reject => text("reject"),
-            ClientMessages::Forward => text("forward"),
-        });
         [
             line("key", self.key.as_deref().map(text)),
             line("snapshot", self.snapshot.then(|| "true".to_owned())),
             line("history", self.history.map(|messages| messages.to_string())),
-            line("slow.policy", slow),
+            line("slow.policy", self.slow.map(word)),
             line("slow.buffer", self.buffer.map(size)),
             line("slow.evict_after", self.evict_after.map(time)),
-            line("client_messages", client_messages),
+            line("client_messages", self.client_messages.map(word)),
             line("gap_message", self.gap_message.as_deref().map(text)),
         ]
         .concat()
@@ -208,40 +198,10 @@ fn header(text: &str) -> Result<(String, String), &'static str> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-    use std::io;
-
     use clap::Parser as _;
-    use selat::config::{self, Sources};
-    use selat::tls::CertificateDer;
 
     use super::super::Cli;
-
-    /// An environment with one variable.
-    struct Key;
-
-    impl Sources for Key {
-        fn env(&self, name: &str) -> Option<String> {
-            (name == "KEY").then(|| "s3cret".to_owned())
-        }
-
-        fn file(&self, _: &std::path::Path) -> io::Result<String> {
-            Err(io::ErrorKind::NotFound.into())
-        }
-
-        fn unix_now(&self) -> u64 {
-            0
-        }
-
-        fn system_roots(&self) -> io::Result<Vec<CertificateDer<'static>>> {
-            Err(io::ErrorKind::NotFound.into())
-        }
-    }
-
-    /// What a file comes to, but for its text.
-    fn meant(text: &str) -> String {
-        let config = config::parse(text, "", &Key).unwrap().config;
-        format!("{:#?}", config::Config { effective: "".into(), ..config })
-    }
+    use super::super::written::meant;
 
     fn flags(args: &[&str]) -> String {
         let cli = Cli::try_parse_from(["selat", "feed"].iter().chain(args)).unwrap();
@@ -253,7 +213,7 @@ mod tests {
     fn flags_come_to_the_file_that_says_the_same() {
         let few = flags(&[":8765", "ws://a/feed"]);
         let file = "[listen.public]\naddr = \":8765\"\n[route.default]\nfeed = \"default\"\n[feed.default]\nsources = [\"ws://a/feed\"]\n";
-        assert_eq!(meant(&few), meant(file));
+        assert_eq!(meant(&few).unwrap(), meant(file).unwrap());
 
         let all = "[::1]:1 ws://a/?t=${KEY} ws://b --on-open {\"k\":\"${KEY}\"} --on-open 2 --header X-K:${KEY} \
                    --header Y:b:c --skip Connected --skip ${KEY} --fatal *limit* --key /symbol --snapshot --history 7 \
@@ -294,7 +254,7 @@ mod tests {
             tls.insecure = true
         "#;
         let flags = flags(&args);
-        assert_eq!(meant(&flags), meant(file), "{flags}");
+        assert_eq!(meant(&flags).unwrap(), meant(file).unwrap(), "{flags}");
         assert!(!flags.contains("s3cret"), "{flags}");
     }
 

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use selat::config::{BackendUrl, ListenAddress, parse_bytes};
 
 use super::general::GeneralArgs;
-use super::written::{line, list, size, text};
+use super::written::{line, list, size, text, word};
 
 #[derive(Args)]
 pub(super) struct ProxyArgs {
@@ -51,16 +51,16 @@ impl ProxyArgs {
     pub(super) fn toml(&self) -> String {
         let listen = self.listen.as_ref().expect("clap requires it where there is no subcommand");
         let backends: Vec<_> = self.backends.iter().map(BackendUrl::to_string).collect();
-        let balance = match self.balance {
-            Balance::RoundRobin => "round-robin",
-            Balance::LeastConnections => "least-connections",
-        };
         [
             GeneralArgs::listener(listen, self.cert.as_deref().zip(self.key.as_deref())),
             "[route.default]\npool = \"default\"\n".to_owned(),
             line("limits.message", self.message_bytes_max.map(size)),
             self.general.of_route(),
-            format!("[pool.default]\nbackends = {}\nbalance = {}\n", list(&backends, text), text(balance)),
+            format!(
+                "[pool.default]\nbackends = {}\nbalance = {}\n",
+                list(&backends, text),
+                word(self.balance)
+            ),
             self.general.of_servers(),
             self.general.process(),
         ]

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use clap::ValueEnum;
 use selat::config::escape;
 use toml_writer::ToTomlValue;
 
@@ -15,6 +16,12 @@ pub(super) fn text(text: &str) -> String {
 /// process.
 pub(super) fn open_text(text: &str) -> String {
     text.to_toml_value()
+}
+
+/// One of the words that a flag knows; the file has the same.
+pub(super) fn word(value: impl ValueEnum) -> String {
+    let value = value.to_possible_value().expect("no value of a flag is skipped");
+    text(value.get_name())
 }
 
 /// `["a", "b"]`.
@@ -42,4 +49,46 @@ pub(super) fn path(path: &Path) -> String {
 /// `key = value` on a line of its own; nothing where there is no value, so that the file's default holds.
 pub(super) fn line(key: &str, value: Option<String>) -> String {
     value.map(|value| format!("{key} = {value}\n")).unwrap_or_default()
+}
+
+#[cfg(test)]
+pub(super) use tests::meant;
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use selat::config::{self, Sources};
+    use selat::tls::CertificateDer;
+
+    /// An environment with one variable.
+    struct Key;
+
+    impl Sources for Key {
+        fn env(&self, name: &str) -> Option<String> {
+            (name == "KEY").then(|| "s3cret".to_owned())
+        }
+
+        fn file(&self, _: &std::path::Path) -> io::Result<String> {
+            Err(io::ErrorKind::NotFound.into())
+        }
+
+        fn unix_now(&self) -> u64 {
+            0
+        }
+
+        fn system_roots(&self) -> io::Result<Vec<CertificateDer<'static>>> {
+            Err(io::ErrorKind::NotFound.into())
+        }
+    }
+
+    /// What a file comes to, but for its text; or what is wrong with it.
+    pub(in super::super) fn meant(text: &str) -> Result<String, String> {
+        let parsed = config::parse(text, "", &Key);
+        let config = parsed.map_err(|mistakes| {
+            let told: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
+            told.join("\n")
+        })?;
+        Ok(format!("{:#?}", config::Config { effective: "".into(), ..config.config }))
+    }
 }
