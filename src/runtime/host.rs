@@ -174,16 +174,28 @@ fn check_nofile(config: &Config, shards: usize) -> Result<u32, HostError> {
     let needed = connections * per_connection + beside;
     match raise(Resource::Nofile, needed) {
         Granted::Enough if connections > 0 => Ok(u32::try_from(connections).unwrap_or(u32::MAX)),
-        Granted::Enough => {
-            Err(HostError::Nofile { hard: hard_limit(Resource::Nofile), connections: 1, needed: needed + 2 })
-        }
+        Granted::Enough => Err(HostError::Nofile {
+            hard: hard_limit(Resource::Nofile),
+            connections: 1,
+            needed: needed + per_connection,
+        }),
         Granted::AtMost(hard) => Err(HostError::Nofile { hard, connections, needed }),
     }
 }
 
-/// A client's own, and where any route leads to a pool its backend's.
+/// A client's own, and where any route leads to a pool its backend's; to a dispatch, those of all its backends.
 fn descriptors_per_connection(config: &Config) -> u64 {
-    if config.routes.iter().any(|route| matches!(route.target, Target::Pool(_))) { 2 } else { 1 }
+    let backends = config.routes.iter().map(|route| match &route.target {
+        Target::Pool(_) => 1,
+        Target::Dispatch(id) => {
+            let dispatch = config.dispatches.get(id.index());
+            dispatch
+                .and_then(|dispatch| config.pools.get(dispatch.backends.index()))
+                .map_or(0, |pool| pool.backends.len())
+        }
+        Target::Feed(_) | Target::Echo | Target::Ticker { .. } | Target::Fixed(_) => 0,
+    });
+    1 + u64::try_from(backends.max().unwrap_or(0)).unwrap_or(u64::MAX - 1)
 }
 
 enum Granted {
