@@ -1,5 +1,6 @@
 //! The connections of one client's session: its own, and those to its backends.
 
+use super::outbox::Outbox;
 use crate::dispatch::{LineId, Port, Ports};
 use crate::runtime::Stream;
 use crate::shard::lane::Lane;
@@ -12,6 +13,8 @@ pub(super) struct Ends {
     lines: Vec<Option<Line>>,
     /// Those that could not be written to.
     broken: Vec<Port>,
+    /// The shard's, while the session is being polled.
+    pub(super) outbox: Outbox,
 }
 
 /// One connection.
@@ -37,7 +40,7 @@ impl End {
 
 impl Ends {
     pub(super) fn new(client: Stream) -> Self {
-        Self { client: End::new(client), lines: Vec::new(), broken: Vec::new() }
+        Self { client: End::new(client), lines: Vec::new(), broken: Vec::new(), outbox: Outbox::default() }
     }
 
     /// A connection to a backend, in the place of what was there under this name.
@@ -52,6 +55,7 @@ impl Ends {
 
     /// Hangs up, whatever waits.
     pub(super) fn drop_line(&mut self, line: LineId) {
+        self.outbox.forget(Port::Line(line));
         self.lines.get_mut(line.index()).into_iter().for_each(|place| *place = None);
     }
 
@@ -80,6 +84,21 @@ impl Ends {
         (0..self.lines.len()).filter_map(|index| u16::try_from(index).ok()).map(LineId)
     }
 
+    /// Writes what the round that is over has for each connection.
+    pub(super) fn deliver(&mut self) {
+        while let Some((to, bytes)) = self.outbox.take() {
+            self.write_now(to, &bytes);
+            self.outbox.reclaim(to, bytes);
+        }
+    }
+
+    fn write_now(&mut self, to: Port, bytes: &[u8]) {
+        let Some(end) = self.at(to) else { return };
+        if end.lane.write(bytes).is_err() {
+            self.broken.push(to);
+        }
+    }
+
     /// One that could not be written to, each once.
     pub(super) fn take_broken(&mut self) -> Option<Port> {
         self.broken.pop()
@@ -93,9 +112,11 @@ impl Ports for Ends {
         {
             placement.books().counters.borrow_mut().sessions.from_clients.add(bytes.len(), 0);
         }
-        let Some(end) = self.at(to) else { return };
-        if end.lane.write(bytes).is_err() {
-            self.broken.push(to);
+        if !self.is_flushed(to) || self.outbox.is_passed_by(to, bytes.len()) {
+            self.write_now(to, bytes);
+        } else if let Some(bytes) = self.outbox.put(to, bytes) {
+            self.write_now(to, &bytes);
+            self.outbox.reclaim(to, bytes);
         }
     }
 

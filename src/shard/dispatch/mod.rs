@@ -2,6 +2,7 @@
 
 mod ends;
 mod line;
+mod outbox;
 mod session;
 
 use std::cell::{Cell, RefCell};
@@ -11,6 +12,7 @@ use std::sync::Arc;
 pub(super) use line::Origin;
 pub(super) use session::DispatchSession;
 
+use self::outbox::Outbox;
 use super::plan::PoolState;
 use crate::balance::BackendId;
 use crate::config;
@@ -24,6 +26,7 @@ pub(super) struct DispatchState {
     settings: RefCell<Arc<Settings>>,
     pool: RefCell<Rc<PoolState>>,
     board: RefCell<Board>,
+    outbox: RefCell<Outbox>,
     is_gone: Cell<bool>,
 }
 
@@ -34,6 +37,7 @@ impl DispatchState {
             settings: RefCell::new(dispatch.settings.clone()),
             pool: RefCell::new(pool.clone()),
             board: RefCell::default(),
+            outbox: RefCell::default(),
             is_gone: Cell::new(false),
         })
     }

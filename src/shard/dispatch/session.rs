@@ -70,8 +70,10 @@ impl DispatchSession {
             shard,
         };
         session.dispatch.list_candidates(&mut session.candidates);
-        session.take(Port::Line(LineId(0)), &opening.early_from_backend);
-        session.take(Port::Client, &opening.early_from_client);
+        session.with_outbox(|session| {
+            session.take(Port::Line(LineId(0)), &opening.early_from_backend);
+            session.take(Port::Client, &opening.early_from_client);
+        });
         session
     }
 
@@ -80,7 +82,7 @@ impl DispatchSession {
     /// # Cancel safety
     /// Dropping it closes all its connections at once.
     pub(in crate::shard) async fn run(&mut self) {
-        poll_fn(|_| match catch_unwind(AssertUnwindSafe(|| self.step())) {
+        poll_fn(|_| match catch_unwind(AssertUnwindSafe(|| self.with_outbox(Self::step))) {
             Ok(poll) => poll,
             Err(_) if self.has_faulted => Poll::Ready(()),
             Err(_) => catch_unwind(AssertUnwindSafe(|| self.fail())).unwrap_or(Poll::Ready(())),
@@ -100,6 +102,7 @@ impl DispatchSession {
     fn fail(&mut self) -> Poll<()> {
         self.has_faulted = true;
         self.with(|dispatcher, ends, context| dispatcher.handle_fault(ends, context));
+        self.deliver();
         self.settle();
         self.shard.driver.poll_again();
         Poll::Pending
@@ -115,7 +118,7 @@ impl DispatchSession {
                 is_moving |= self.flow(Port::Line(line));
             }
             self.keep_time();
-            is_moving |= self.note_broken();
+            is_moving |= self.deliver();
             is_moving |= self.obey();
             if self.settle() {
                 return Poll::Ready(());
@@ -247,11 +250,14 @@ impl DispatchSession {
         }
     }
 
-    fn note_broken(&mut self) -> bool {
+    /// Sends what the round had for each connection; whether one of them turned out to be broken.
+    fn deliver(&mut self) -> bool {
         let mut has_broken = false;
+        self.ends.deliver();
         while let Some(port) = self.ends.take_broken() {
             has_broken = true;
             self.handle_ending(port, Ending::Reset);
+            self.ends.deliver();
         }
         has_broken
     }
@@ -311,6 +317,16 @@ impl DispatchSession {
             self.alarm = Some(at);
             self.shard.driver.set_deadline(Some(at));
         }
+    }
+
+    /// Lends it the shard's outbox, which it gives back empty. Should it panic, what is in there goes with it, and to
+    /// nobody else.
+    fn with_outbox<T>(&mut self, act: impl FnOnce(&mut Self) -> T) -> T {
+        self.ends.outbox = self.dispatch.outbox.take();
+        let result = act(self);
+        self.ends.deliver();
+        self.dispatch.outbox.replace(std::mem::take(&mut self.ends.outbox));
+        result
     }
 
     fn with<T>(&mut self, act: impl FnOnce(&mut Dispatcher, &mut Ends, &mut Context<'_>) -> T) -> T {
