@@ -1,4 +1,4 @@
-//! Peak EWMA: an average of handshake times that believes bad news at once and good news slowly.
+//! Peak EWMA: an average of times that believes bad news at once and good news slowly.
 //!
 //! From Finagle's `PeakEwma` load metric, also in linkerd (`tower-load`). An observation above the average
 //! replaces it; one below moves it by `1 - e^(-t/τ)`, where `t` is the time since the last. Unobserved, the
@@ -9,19 +9,19 @@ use std::time::{Duration, Instant};
 /// Time constant of the decay, as in Finagle and linkerd: after it, 37 % of an average is left.
 const TAU: Duration = Duration::from_secs(10);
 
-/// The handshake time of one backend.
+/// How long one backend takes for something: a handshake, a reply.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct PeakEwma {
+pub(crate) struct PeakEwma {
     seconds: f64,
     at: Instant,
 }
 
 impl PeakEwma {
-    pub(super) fn new(first: Duration, now: Instant) -> Self {
+    pub(crate) fn new(first: Duration, now: Instant) -> Self {
         Self { seconds: first.as_secs_f64(), at: now }
     }
 
-    pub(super) fn observe(&mut self, took: Duration, now: Instant) {
+    pub(crate) fn observe(&mut self, took: Duration, now: Instant) {
         let (took, kept) = (took.as_secs_f64(), self.kept(now));
         let decayed = self.seconds * kept;
         self.seconds = took.max(decayed + took * (1.0 - kept));
@@ -29,7 +29,7 @@ impl PeakEwma {
     }
 
     /// The average in seconds, as it has decayed by `now`.
-    pub(super) fn seconds(&self, now: Instant) -> f64 {
+    pub(crate) fn seconds(&self, now: Instant) -> f64 {
         self.seconds * self.kept(now)
     }
 

@@ -19,6 +19,11 @@ mod snapshot;
 mod turns;
 
 pub use arbiter::{Arbiter, Ask, Decision, Queue, Ticket};
+pub(crate) use ewma::PeakEwma;
+pub(crate) use hash::{mix, stable_hash};
 pub use policy::{HashBy, Policy};
+pub(crate) use rendezvous::rendezvous_cost;
+pub(crate) use sampling::scale;
 pub use selector::Selector;
 pub use snapshot::{BackendId, BackendState, BackendView, Epoch, PoolView, ShardId, Snapshot, Weight};
+pub(crate) use turns::turn_length;

@@ -63,8 +63,7 @@ impl Rendezvous {
     fn least_cost(&self, key: u64, is_eligible: impl Fn(usize) -> bool) -> Option<usize> {
         let mut best: Option<(f64, u64, usize)> = None;
         for (index, Entrant { identity, weight }) in self.entrants.iter().enumerate() {
-            // 52 bits of hash as the fraction of a number in [1, 2) make one in (0, 1].
-            let u = 2.0 - f64::from_bits((mix(key ^ identity) >> 12) | 1.0f64.to_bits());
+            let u = fraction(key ^ identity);
             let weight = f64::from(*weight);
             // -ln(u) ≥ 1 - u: most need no logarithm.
             if best.is_some_and(|(least, ..)| 1.0 - u > least * weight) {
@@ -78,4 +77,14 @@ impl Rendezvous {
         }
         best.map(|(.., index)| index)
     }
+}
+
+/// What the backend of this identity and weight costs the key of this hash; the least has it.
+pub(crate) fn rendezvous_cost(key: u64, identity: u64, weight: u32) -> f64 {
+    -fraction(key ^ identity).ln() / f64::from(weight)
+}
+
+/// A number in (0, 1]: 52 bits of hash as the fraction of one in [1, 2).
+fn fraction(hash: u64) -> f64 {
+    2.0 - f64::from_bits((mix(hash) >> 12) | 1.0f64.to_bits())
 }

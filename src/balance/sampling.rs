@@ -76,7 +76,7 @@ impl Sampling {
 }
 
 /// Takes 32 random bits to an index below `len`.
-fn scale(random: u64, len: usize) -> usize {
+pub(crate) fn scale(random: u64, len: usize) -> usize {
     let len = u64::try_from(len).unwrap_or(u64::MAX);
     usize::try_from((random * len) >> 32).unwrap_or(0)
 }

@@ -106,9 +106,11 @@ impl Selector {
         self.snapshot.pools.get(self.pool).map_or(&[], |pool| &pool.backends)
     }
 
-    /// The backends that may have more to do, each with its weight.
-    pub fn open(&self) -> impl Iterator<Item = (BackendId, Weight)> {
-        self.roster.present().iter().filter(|slot| slot.is_open).map(|slot| (slot.id, slot.weight))
+    /// The backends that may have more to do, each with its weight and its identity: a number that is the same in every
+    /// process and on every machine.
+    pub fn open(&self) -> impl Iterator<Item = (BackendId, Weight, u64)> {
+        let open = self.roster.present().iter().filter(|slot| slot.is_open);
+        open.map(|slot| (slot.id, slot.weight, slot.identity))
     }
 
     /// The backend for a session that has `tried` these already; `None` if there is none to try now. `key` is what

@@ -95,7 +95,7 @@ impl Weight {
 
     /// How loaded a backend of this weight would be with one session more than it has: comparable, without a unit.
     /// Counting the one to come gives the first session of all to the heaviest.
-    pub(super) fn load(self, sessions: u32) -> u64 {
+    pub(crate) fn load(self, sessions: u32) -> u64 {
         ((u64::from(sessions) + 1) << 24) / u64::from(self.0.max(1))
     }
 }

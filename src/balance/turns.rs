@@ -8,6 +8,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use super::Weight;
 use super::roster::{Roster, Slot};
 
 /// The whole of the virtual clock's unit; a turn's length is this divided by the weight. So fine that rounding
@@ -84,7 +85,11 @@ impl Turns {
     }
 }
 
-/// From one turn of a backend to its next.
 fn length(slot: &Slot) -> u128 {
-    UNIT / u128::from(slot.weight.0.max(1))
+    turn_length(slot.weight)
+}
+
+/// From one turn of a backend of this weight to its next.
+pub(crate) fn turn_length(weight: Weight) -> u128 {
+    UNIT / u128::from(weight.0.max(1))
 }

@@ -119,7 +119,7 @@ impl Farewell {
 }
 
 /// The close reason that tells the offender what it did.
-pub(super) fn reason_for(violation: Violation) -> &'static str {
+pub(crate) fn reason_for(violation: Violation) -> &'static str {
     match violation {
         Violation::MessageTooLong { .. } => "message too big",
         Violation::FrameTooLong { .. } => "frame too big",

@@ -10,7 +10,7 @@ use crate::telemetry::Traffic;
 
 /// What a peer still sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Input {
+pub(crate) enum Input {
     /// Frames.
     Open,
     /// Its Close has come: nothing that follows counts (§5.5.1).
@@ -23,7 +23,7 @@ pub(super) enum Input {
 
 /// What a peer can still be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Output {
+pub(crate) enum Output {
     /// Frames.
     Open,
     /// A Close has gone to it: no frame may follow (§5.5.1).
@@ -34,7 +34,7 @@ pub(super) enum Output {
 
 /// Where a frame of the proxy's own may go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Boundary {
+pub(crate) enum Boundary {
     /// Between any two frames; control frames may stand between fragments (§5.4).
     Frame,
     /// Between two messages: kinder, when there is time.
@@ -56,34 +56,34 @@ impl Boundary {
 
 /// A Close of the proxy's own that waits for its place.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Owed {
-    pub(super) code: CloseCode,
-    pub(super) reason: &'static str,
-    pub(super) at: Boundary,
+pub(crate) struct Owed {
+    pub(crate) code: CloseCode,
+    pub(crate) reason: &'static str,
+    pub(crate) at: Boundary,
 }
 
 impl Owed {
-    pub(super) fn soon(code: CloseCode, reason: &'static str) -> Self {
+    pub(crate) fn soon(code: CloseCode, reason: &'static str) -> Self {
         Self { code, reason, at: Boundary::Frame }
     }
 }
 
 /// One peer as the tunnel sees it.
 #[derive(Debug)]
-pub(super) struct Half {
+pub(crate) struct Half {
     /// Of what it sends.
-    pub(super) scanner: Scanner,
-    pub(super) input: Input,
-    pub(super) output: Output,
-    pub(super) owed: Option<Owed>,
+    pub(crate) scanner: Scanner,
+    pub(crate) input: Input,
+    pub(crate) output: Output,
+    pub(crate) owed: Option<Owed>,
     /// Where it is pinged; boxed, for most are not.
-    pub(super) keepalive: Option<Box<Keepalive>>,
+    pub(crate) keepalive: Option<Box<Keepalive>>,
     /// What it sent that was forwarded.
-    pub(super) traffic: Traffic,
+    pub(crate) traffic: Traffic,
 }
 
 impl Half {
-    pub(super) fn new(peer: Peer, rsv: Rsv, settings: &Settings, now: Instant) -> Self {
+    pub(crate) fn new(peer: Peer, rsv: Rsv, settings: &Settings, now: Instant) -> Self {
         let sender = match peer {
             Peer::Client => Role::Client,
             Peer::Backend => Role::Server,
@@ -100,13 +100,13 @@ impl Half {
     }
 
     /// Owes the peer a Close, unless it has had one or is owed one already.
-    pub(super) fn owe(&mut self, owed: Owed) {
+    pub(crate) fn owe(&mut self, owed: Owed) {
         if self.output == Output::Open {
             self.owed.get_or_insert(owed);
         }
     }
 
-    pub(super) fn cut(&mut self) {
+    pub(crate) fn cut(&mut self) {
         self.output = Output::Dead;
         self.owed = None;
     }

@@ -4,8 +4,10 @@
 //! [`Tunnel`] decides for a pool session: what goes on, what is held back, which frames of the proxy's own are
 //! due, and when each connection ends, all as its [`Settings`] have it. [`Responder`] decides for a session that selat answers itself.
 
+mod backoff;
 mod bucket;
 mod cause;
+mod drain;
 mod flow;
 mod half;
 mod keepalive;
@@ -14,9 +16,13 @@ mod respond;
 mod settings;
 mod tunnel;
 
+pub(crate) use backoff::backoff;
 pub use bucket::TokenBucket;
+pub(crate) use cause::reason_for;
 pub use cause::{Cause, Farewell, Why};
+pub(crate) use drain::Drain;
 pub use flow::{Backlog, Disposition, Flow, Random, Then};
+pub(crate) use half::{Half, Input, Output};
 pub(crate) use keepalive::{Keepalive, Link, Verdict};
 pub(crate) use meter::{Charge, Meter};
 pub use respond::{Responder, Script};

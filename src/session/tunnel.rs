@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::cause::reason_for;
+use super::drain::Drain;
 use super::half::{Boundary, Half, Input, Output, Owed};
 use super::keepalive::{Link, Verdict};
 use super::meter::{Charge, Meter};
@@ -16,15 +17,6 @@ use super::settings::after;
 use super::{Backlog, Cause, Disposition, Ending, Farewell, Flow, Peer, Random, Settings, Side, Then, Why};
 use crate::protocol::frame::{CloseCode, End, MaskKey, Rsv, Scan, Stops, Unit, Violation, close_frame};
 use crate::telemetry::Traffic;
-
-/// Whether the session was asked to go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Drain {
-    /// The strongest reason it was given.
-    heard: Option<Farewell>,
-    /// When it goes, until then.
-    pending: Option<(Instant, Farewell)>,
-}
 
 /// The decisions of one pool session.
 #[derive(Debug)]
@@ -147,11 +139,7 @@ impl Tunnel {
     /// This session is to close at `at`, at the end of a message. If it was asked to before, the earlier time counts;
     /// but nothing is earlier than a shutdown for the sake of less.
     pub fn handle_drain(&mut self, at: Instant, farewell: Farewell) {
-        let gives_way = |(until, former)| at < until && former <= farewell;
-        if self.drain.heard.is_none() || self.drain.pending.is_some_and(gives_way) {
-            self.drain.pending = Some((at, farewell));
-        }
-        self.drain.heard = self.drain.heard.max(Some(farewell));
+        self.drain.handle(at, farewell);
     }
 
     /// A fault inside selat: Close 1011 to both peers where it is still possible.
@@ -163,8 +151,7 @@ impl Tunnel {
     /// Time has come to at least [`Self::deadline`]. What has arrived by then is best presented first: it may be a
     /// sign of life.
     pub fn handle_time(&mut self, now: Instant, backlog: Backlog) {
-        if let Some((_, farewell)) = self.drain.pending.filter(|(at, _)| *at <= now) {
-            self.drain.pending = None;
+        if let Some(farewell) = self.drain.take_due(now) {
             let (code, reason) = (farewell.code(), farewell.reason());
             self.close_both(Owed { code, reason, at: Boundary::Message }, farewell.why(), now);
         }
@@ -203,7 +190,7 @@ impl Tunnel {
     /// When [`Self::handle_time`] is wanted next. May move back with traffic: then being early does no harm.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        let drain_at = self.drain.pending.map(|(at, _)| at);
+        let drain_at = self.drain.deadline();
         if self.is_ending() {
             return [drain_at, self.hurry_at(), self.cut_at].into_iter().flatten().min();
         }
@@ -293,7 +280,7 @@ impl Tunnel {
     /// Whether [`Self::handle_drain`] has been heard with this reason or a stronger one.
     #[must_use]
     pub fn has_heard(&self, farewell: Farewell) -> bool {
-        self.drain.heard >= Some(farewell)
+        self.drain.has_heard(farewell)
     }
 
     /// Whether a peer had not finished when the session was cut.

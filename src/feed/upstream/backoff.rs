@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::feed::Backoff;
+use crate::session;
 
 /// Attempts since a connection last proved to be of use.
 #[derive(Debug, Clone, Default)]
@@ -30,18 +31,9 @@ impl Attempts {
 
     /// From now to the next attempt. The wait doubles with each round of all the sources: a spare does not wait for the
     /// failures of those before it.
-    ///
-    /// Half of it is fixed and half is chance ("equal jitter"; M. Brooker, Exponential Backoff And Jitter, AWS
-    /// Architecture Blog, 2015): processes that lost a source together do not come back together, and none comes back at
-    /// once, as with full jitter it might.
     pub(super) fn wait(&self, backoff: Backoff, sources: usize, random: u64) -> Duration {
         let rounds = self.failures.saturating_sub(1) / u32::try_from(sources.max(1)).unwrap_or(u32::MAX);
-        let factor = 1_u32.checked_shl(rounds).unwrap_or(u32::MAX);
-        let step = backoff.min.saturating_mul(factor).min(backoff.max);
-        let half = step / 2;
-        // Of so many thousandths.
-        let share = u32::try_from(random % 1001).unwrap_or(0);
-        half + half.saturating_mul(share) / 1000
+        session::backoff(backoff.min, backoff.max, rounds, random)
     }
 }
 

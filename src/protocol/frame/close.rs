@@ -77,7 +77,7 @@ pub fn close_frame(code: CloseCode, reason: &str, key: Option<MaskKey>) -> Vec<u
 }
 
 /// The wire image of a control frame with a payload of at most [`CONTROL_PAYLOAD_MAX`].
-pub(super) fn control_frame(opcode: Opcode, payload: &[u8], key: Option<MaskKey>) -> Vec<u8> {
+pub(crate) fn control_frame(opcode: Opcode, payload: &[u8], key: Option<MaskKey>) -> Vec<u8> {
     let mut frame = Vec::with_capacity(super::HEADER_BYTES_MAX + payload.len());
     Header::whole(opcode, key, payload.len().try_into().unwrap_or(CONTROL_PAYLOAD_MAX)).encode(&mut frame);
     let start = frame.len();

@@ -11,6 +11,7 @@ mod ping;
 mod scanner;
 mod violation;
 
+pub(crate) use close::control_frame;
 pub use close::{CloseCode, close_frame};
 pub use header::{CONTROL_PAYLOAD_MAX, HEADER_BYTES_MAX, Header, Opcode, Rsv};
 pub use mask::{MaskKey, mask};

@@ -73,6 +73,7 @@ impl DispatchState {
         candidates.clear();
         let pool = self.pool.borrow();
         let selector = pool.selector.borrow();
-        candidates.extend(selector.open().map(|(backend, weight)| Candidate { backend, weight }));
+        let open = selector.open();
+        candidates.extend(open.map(|(backend, weight, identity)| Candidate { backend, weight, identity }));
     }
 }

@@ -50,7 +50,7 @@ impl DispatchSession {
         opening: DispatchOpening,
     ) -> Self {
         let DispatchOpening { dispatch, origin, backend, placement, .. } = opening;
-        let session = visitor.route().map(|route| (*route.settings).clone()).unwrap_or_default();
+        let session = visitor.route().map(|route| route.settings.clone()).unwrap_or_default();
         let settings = dispatch.settings.borrow().clone();
         let start = Start { settings, session, backend: placement.backend() };
         let mut ends = Ends::new(client);
@@ -89,6 +89,7 @@ impl DispatchSession {
         })
         .await;
         self.shard.driver.set_deadline(None);
+        self.dispatcher.handle_over(&mut self.dispatch.board.borrow_mut());
         self.count();
         let summary = Summary {
             cause: self.dispatcher.cause(),
@@ -203,7 +204,9 @@ impl DispatchSession {
         let Some(end) = self.ends.at(port) else { return };
         match end.lane.flush() {
             Ok(Flush::Nothing) => {}
-            Ok(Flush::Some | Flush::All { .. }) => self.dispatcher.handle_progress(port, self.shard.now()),
+            Ok(Flush::Some | Flush::All { .. }) => {
+                self.with(|dispatcher, ends, context| dispatcher.handle_progress(port, ends, context));
+            }
             Err(_) => self.handle_ending(port, Ending::Reset),
         }
     }
@@ -230,7 +233,7 @@ impl DispatchSession {
             end.lane.adapt(!end.is_held);
             end.lane.kept.extend_from_slice(left);
         }
-        if let Some(rtt) = self.dispatcher.take_rtt(peer(from)) {
+        if let Some(rtt) = self.dispatcher.take_rtt(from) {
             self.shard.answered(peer(from), rtt);
         }
     }

@@ -1,0 +1,175 @@
+//! One backend as a client's session sees it: its connection, if there is one, and what it owes.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::asked::Asked;
+use super::gather::Outcome;
+use super::side::Side;
+use crate::balance::BackendId;
+use crate::session::{Peer, Settings, after, backoff};
+
+/// Between two attempts to connect to one backend for one client.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+
+/// One backend.
+#[derive(Debug)]
+pub(super) struct Line {
+    pub(super) backend: BackendId,
+    pub(super) stage: Stage,
+    /// Attempts since it last proved of use.
+    failures: u32,
+    /// Not dialled before.
+    pub(super) retry_at: Option<Instant>,
+    pub(super) hope: Hope,
+}
+
+/// What may be expected of a backend by a client that is connected to none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hope {
+    /// It is to be dialled.
+    Untried,
+    /// It could not be reached since the client was last connected to any.
+    Tried,
+    /// It has said that it is done with the client.
+    Closed,
+}
+
+/// How its connection stands.
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// There is none.
+    Vacant,
+    /// The shell is at it.
+    Dialling,
+    /// It may be written to. Boxed, for a client may have few of many.
+    Open(Box<Open>),
+    /// A Close has gone; its end is awaited.
+    Leaving { until: Instant },
+}
+
+/// A connection that may be written to.
+#[derive(Debug)]
+pub(super) struct Open {
+    /// How many the session has opened, this one included.
+    pub(super) number: u32,
+    pub(super) side: Side,
+    pub(super) incoming: Incoming,
+    /// What it has yet to answer, in the order in which it got it.
+    pub(super) owed: VecDeque<Asked>,
+    /// Whether the message that the client is sending goes there.
+    pub(super) is_receiving: bool,
+    /// When it last answered anything; at first, when it opened.
+    pub(super) replied_at: Instant,
+    /// When its debts are to be looked at, at the earliest.
+    pub(super) judge_at: Instant,
+    /// Since when bytes have been waiting for it that it does not take.
+    pub(super) stuck_since: Option<Instant>,
+}
+
+/// A backend's message that has begun.
+#[derive(Debug)]
+pub(super) enum Incoming {
+    /// None has.
+    Between,
+    /// What has come of it is kept.
+    Draft(Vec<u8>),
+    /// It goes to the client, piece by piece.
+    Passing(Option<Box<Answering>>),
+    /// It goes nowhere.
+    Swallowed,
+}
+
+/// What a message answers that passes piece by piece.
+#[derive(Debug)]
+pub(super) struct Answering {
+    pub(super) asked: Asked,
+    /// The end of its round, if all backends got the message and this is the last reply that is wanted.
+    pub(super) outcome: Option<Outcome>,
+}
+
+impl Line {
+    pub(super) fn new(backend: BackendId) -> Self {
+        Self { backend, stage: Stage::Vacant, failures: 0, retry_at: None, hope: Hope::Untried }
+    }
+
+    pub(super) fn open(&self) -> Option<&Open> {
+        match &self.stage {
+            Stage::Open(open) => Some(open),
+            Stage::Vacant | Stage::Dialling | Stage::Leaving { .. } => None,
+        }
+    }
+
+    pub(super) fn open_mut(&mut self) -> Option<&mut Open> {
+        match &mut self.stage {
+            Stage::Open(open) => Some(open),
+            Stage::Vacant | Stage::Dialling | Stage::Leaving { .. } => None,
+        }
+    }
+
+    pub(super) fn is_vacant(&self) -> bool {
+        matches!(self.stage, Stage::Vacant)
+    }
+
+    pub(super) fn is_dialling(&self) -> bool {
+        matches!(self.stage, Stage::Dialling)
+    }
+
+    /// Whether it may be dialled now.
+    pub(super) fn is_dialable(&self, now: Instant) -> bool {
+        matches!(self.stage, Stage::Vacant | Stage::Leaving { .. })
+            && self.retry_at.is_none_or(|at| at <= now)
+    }
+
+    /// It was of no use: the next attempt waits, longer each time.
+    pub(super) fn handle_failure(&mut self, hope: Hope, random: u64, now: Instant) {
+        let (min, max) = BACKOFF;
+        self.retry_at = Some(after(now, backoff(min, max, self.failures, random)));
+        self.failures = self.failures.saturating_add(1);
+        self.hope = hope;
+    }
+
+    /// It said something: the next attempt need not wait.
+    pub(super) fn handle_use(&mut self) {
+        self.failures = 0;
+        self.retry_at = None;
+    }
+}
+
+impl Open {
+    pub(super) fn new(number: u32, settings: &Settings, now: Instant) -> Box<Self> {
+        Box::new(Self {
+            number,
+            side: Side::new(Peer::Backend, settings, now),
+            incoming: Incoming::Between,
+            owed: VecDeque::new(),
+            is_receiving: false,
+            replied_at: now,
+            judge_at: now,
+            stuck_since: None,
+        })
+    }
+
+    /// When its oldest debt is overdue that somebody waits for, or the oldest of all for the second time.
+    pub(super) fn overdue_at(&self, timeout: Duration) -> Option<Instant> {
+        let waited_for = self.owed.iter().find(|asked| !asked.is_given_up);
+        let first = waited_for.map(|asked| after(asked.place.at, timeout));
+        let oldest = self.owed.front().map(|asked| after(asked.place.at, timeout.saturating_mul(2)));
+        let at = [first, oldest].into_iter().flatten().min()?;
+        Some(at.max(self.judge_at))
+    }
+
+    /// It got a message that it is to answer. The oldest comes first: one that was sent elsewhere before is put where it
+    /// belongs, for with correlation their order is of no matter.
+    pub(super) fn owe(&mut self, asked: Asked) {
+        let at = self.owed.partition_point(|other| other.place.at <= asked.place.at);
+        self.owed.insert(at, asked);
+    }
+
+    /// Gives memory back that only a burst needed.
+    pub(super) fn shrink(&mut self) {
+        if self.owed.is_empty() && self.owed.capacity() > 64 {
+            self.owed = VecDeque::new();
+        }
+    }
+}
