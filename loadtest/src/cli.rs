@@ -149,6 +149,19 @@ pub(crate) struct CommonArgs {
     /// Also report what this process costs; may be repeated.
     #[arg(long = "pid")]
     pub(crate) pids: Vec<u32>,
+    /// Threads that make the load; each has its own connections. [default: as many cores as this process may run on,
+    /// but no more than one for 32 connections]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "cores")]
+    pub(crate) threads: Option<u32>,
+    /// One thread for each of these cores, pinned to it.
+    #[arg(long, value_delimiter = ',', value_name = "0,2")]
+    pub(crate) cores: Vec<usize>,
+    /// Length of the slices of time that the record tells apart.
+    #[arg(long, default_value = "1s", value_parser = slice)]
+    pub(crate) interval: Duration,
+    /// Show how it goes on standard error, even if that is no terminal.
+    #[arg(long)]
+    pub(crate) progress: bool,
     /// How long a connection may take to open, and to close.
     #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
     pub(crate) timeout: Duration,
@@ -219,9 +232,13 @@ pub(crate) struct EchoArgs {
 pub(crate) struct StormArgs {
     #[command(flatten)]
     pub(crate) common: CommonArgs,
-    /// Sessions under way at any time.
-    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) concurrency: u32,
+    /// Sessions to begin a second, for instance 5k/s. The time of a session then counts from when it was due.
+    #[arg(long, value_parser = rate)]
+    pub(crate) per_second: Option<f64>,
+    /// Sessions under way at any time; with --per-second, at most: those beyond begin late. [default: 64; with
+    /// --per-second 1024]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) concurrency: Option<u32>,
     /// How long to measure.
     #[arg(long = "for", default_value = "10s", value_parser = humantime::parse_duration, conflicts_with = "count")]
     pub(crate) duration: Duration,
@@ -302,6 +319,20 @@ impl ReportArgs {
         Outputs { table: true, json: None, html: self.html.clone() }
     }
 }
+
+/// The length of a slice of time.
+fn slice(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(slice) if slice >= SLICE_MIN => Ok(slice),
+        Ok(_) | Err(_) => Err(format!(
+            "not a length; write for instance 1s, at least {}",
+            humantime::format_duration(SLICE_MIN)
+        )),
+    }
+}
+
+/// The shortest slice of time: what it takes to begin one should be nothing beside it.
+const SLICE_MIN: Duration = Duration::from_millis(10);
 
 /// The size of a tick in bytes.
 fn tick_bytes(text: &str) -> Result<usize, String> {

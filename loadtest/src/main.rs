@@ -3,7 +3,8 @@
 //! - [`wire`] (pure): what goes over a connection; prepares messages, checks answers, turns frames into echoes.
 //! - [`net`]: non-blocking sockets, TLS over them and edge-triggered epoll, through safe calls only.
 //! - [`client`]: one connection's life ([`client::Session`]) and many of them on one thread ([`client::Swarm`]).
-//! - [`scenario`]: what the commands `echo`, `storm`, `feed` and `idle` do with a swarm.
+//! - [`crew`]: threads, each with a swarm, that make load together, and the one that puts together what they saw.
+//! - [`scenario`]: what the commands `echo`, `storm`, `feed` and `idle` do with a crew.
 //! - [`serve`]: the other end: an echo server and the source of a feed; and as controls, which do as little as can be
 //!   done, a relay of bytes and a broadcaster of frames.
 //! - [`watch`]: what the servers cost, read from `/proc`; [`record`]: all that a run yields, as plain data;
@@ -15,6 +16,7 @@
 mod cli;
 mod client;
 mod clock;
+mod crew;
 mod host;
 mod limits;
 mod net;

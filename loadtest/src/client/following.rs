@@ -1,28 +1,24 @@
-//! What the followers of one feed see together: how late ticks are, and how far apart the first and the last of the
+//! What the followers of one feed on a thread see together: how late ticks are, and when the first and the last of the
 //! followers have each.
 
 use std::time::Instant;
 
-use hdrhistogram::Histogram;
-
+use super::Tally;
 use crate::clock::Monotonic;
 use crate::wire::Tick;
 
 /// Ticks that may be on their way to some followers and not yet to others; of more, the oldest are given up.
-const WAVES_MAX: u64 = 4096;
+pub(crate) const WAVES_MAX: u64 = 4096;
 
-/// Nanoseconds of the longest time told apart from longer ones.
-const TIME_NANOS_MAX: u64 = 100_000_000_000;
-
-/// Significant digits of recorded times: 0.1 %.
-const TIME_DIGITS: u8 = 3;
-
-/// One tick, on its way to all followers.
-#[derive(Debug, Clone, Copy)]
-struct Wave {
-    number: u64,
-    first: u64,
-    last: u64,
+/// One tick, on its way to all followers. Times are nanoseconds of the machine's monotonic clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Wave {
+    /// Which tick.
+    pub(crate) number: u64,
+    /// When the first follower had it.
+    pub(crate) first: u64,
+    /// When the last had.
+    pub(crate) last: u64,
     followers: u64,
 }
 
@@ -30,15 +26,9 @@ impl Wave {
     const NONE: Self = Self { number: u64::MAX, first: 0, last: 0, followers: 0 };
 }
 
-/// Times over all followers that read.
+/// Ticks on their way to the followers that read.
 #[derive(Debug)]
 pub(crate) struct Following {
-    /// Nanoseconds from the source's sending to a follower's having it, of every delivery.
-    pub(crate) latency: Histogram<u64>,
-    /// Nanoseconds between the first and the last follower's having it, of every tick that all have had.
-    pub(crate) spread: Histogram<u64>,
-    /// The number after the greatest that any follower has had.
-    end: u64,
     clock: Monotonic,
     readers: u64,
     waves: Vec<Wave>,
@@ -50,35 +40,16 @@ impl Following {
     /// # Errors
     /// No clock.
     pub(crate) fn new(readers: u64) -> anyhow::Result<Self> {
-        let times = Histogram::new_with_bounds(1, TIME_NANOS_MAX, TIME_DIGITS)?;
-        Ok(Self {
-            latency: times.clone(),
-            spread: times,
-            end: 0,
-            clock: Monotonic::read()?,
-            readers,
-            waves: vec![Wave::NONE; usize::try_from(WAVES_MAX)?],
-        })
-    }
-
-    /// The number after the greatest that any follower has had.
-    pub(crate) fn end(&self) -> u64 {
-        self.end
-    }
-
-    /// Forgets the times, at the beginning of what is to be measured, and the ticks on their way.
-    pub(crate) fn reset_times(&mut self) {
-        self.latency.reset();
-        self.spread.reset();
-        self.waves.fill(Wave::NONE);
+        let waves = vec![Wave::NONE; usize::try_from(WAVES_MAX)?];
+        Ok(Self { clock: Monotonic::read()?, readers, waves })
     }
 
     /// A follower has `tick`.
     #[inline]
-    pub(crate) fn handle(&mut self, tick: Tick, now: Instant) {
+    pub(crate) fn handle(&mut self, tick: Tick, now: Instant, tally: &mut Tally) {
         let now = self.clock.nanos(now);
-        self.latency.saturating_record(now.saturating_sub(tick.nanos));
-        self.end = self.end.max(tick.number.saturating_add(1));
+        tally.round_trips.saturating_record(now.saturating_sub(tick.nanos));
+        tally.tick_end = tally.tick_end.max(tick.number.saturating_add(1));
         let place = usize::try_from(tick.number % WAVES_MAX).ok().and_then(|at| self.waves.get_mut(at));
         let Some(wave) = place else { return };
         if wave.number != tick.number {
@@ -87,7 +58,7 @@ impl Following {
         wave.last = wave.last.max(now);
         wave.followers += 1;
         if wave.followers == self.readers {
-            self.spread.saturating_record(wave.last - wave.first);
+            tally.waves.push(*wave);
         }
     }
 }
@@ -100,20 +71,29 @@ mod tests {
     use crate::clock;
 
     #[test]
-    fn spread_is_known_once_all_have_a_tick() {
-        let mut following = Following::new(3).unwrap();
+    fn a_wave_is_over_once_all_have_the_tick() {
+        let (mut following, mut tally) = (Following::new(3).unwrap(), Tally::new());
         let now = clock::now();
         let nanos = following.clock.nanos(now);
         let [one, two] = [1, 2].map(|number| Tick { key: 0, number, nanos });
-        following.handle(one, now);
-        following.handle(two, now);
-        following.handle(one, now + Duration::from_millis(3));
-        assert!(following.spread.is_empty());
-        following.handle(one, now + Duration::from_millis(10));
-        assert_eq!((following.spread.len(), following.latency.len(), following.end()), (1, 4, 3));
-        for (times, millis) in [(&following.spread, 10), (&following.latency, 10)] {
-            let error = times.max().abs_diff(millis * 1_000_000);
-            assert!(error < 20_000, "{millis} ms: {}", times.max());
+        following.handle(one, now, &mut tally);
+        following.handle(two, now, &mut tally);
+        following.handle(one, now + Duration::from_millis(3), &mut tally);
+        assert!(tally.waves.is_empty());
+        following.handle(one, now + Duration::from_millis(1), &mut tally);
+        let [wave] = tally.waves.as_slice() else { panic!("{:?}", tally.waves) };
+        assert_eq!((wave.number, wave.last - wave.first), (1, 3_000_000));
+        assert_eq!((tally.round_trips.len(), tally.tick_end), (4, 3));
+    }
+
+    #[test]
+    fn forgets_old_ticks_rather_than_grow() {
+        let (mut following, mut tally) = (Following::new(2).unwrap(), Tally::new());
+        let now = clock::now();
+        let tick = |number| Tick { key: 0, number, nanos: 0 };
+        for number in [5, 5 + WAVES_MAX, 5] {
+            following.handle(tick(number), now, &mut tally);
         }
+        assert!(tally.waves.is_empty());
     }
 }

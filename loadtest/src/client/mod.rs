@@ -9,11 +9,11 @@ mod swarm;
 mod tally;
 
 pub(crate) use failure::{Failure, Stage};
-pub(crate) use following::Following;
+pub(crate) use following::{Following, WAVES_MAX, Wave};
 pub(crate) use pace::Pace;
 pub(crate) use session::{Life, Session};
-pub(crate) use swarm::Swarm;
-pub(crate) use tally::Tally;
+pub(crate) use swarm::{Share, Swarm};
+pub(crate) use tally::{Tally, new_times};
 
 use selat::protocol::frame::MaskKey;
 
@@ -121,23 +121,23 @@ pub(crate) struct Kit {
 
 impl Kit {
     /// Prepares everything that `plan` will send to `target`.
-    pub(crate) fn new(target: &Target, plan: Plan) -> anyhow::Result<Self> {
+    pub(crate) fn new(target: &Target, plan: Plan) -> Self {
         let key = MaskKey(fastrand::u32(..).to_ne_bytes());
         let expected = match plan.hears {
             Hears::Answers => Expected::answers(&plan.mix, plan.kind),
             Hears::Ticks { .. } => Expected::Ticks(Pattern::text()),
         };
-        Ok(Self {
+        Self {
             opening: Opening::new(&target.host, &target.path, fastrand::u128(..).to_ne_bytes()),
             burst: Burst::new(&plan.mix, plan.kind, plan.in_flight, key),
             expected,
             key,
-            tally: Tally::new()?,
+            tally: Tally::new(),
             pace: None,
             following: None,
             sealed: Vec::new(),
             plan,
-        })
+        }
     }
 }
 

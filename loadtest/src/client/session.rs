@@ -332,7 +332,7 @@ impl Session {
         let ledger = self.followed.get_or_insert_with(first);
         ledger.handle(Stamp { connection, number: tick.number }, u64::MAX, faults);
         if let Some(following) = &mut kit.following {
-            following.handle(tick, now);
+            following.handle(tick, now, &mut kit.tally);
         }
     }
 

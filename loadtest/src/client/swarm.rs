@@ -8,8 +8,9 @@ use anyhow::Context;
 use super::tally::record;
 use super::{Failure, Habit, Kit, Life, Plan, Session, Stage};
 use crate::clock;
+use crate::crew::Bell;
 use crate::net::{Dialer, Events, Inward, Poll, Token, Window};
-use crate::wire::ConnectionId;
+use crate::wire::{ConnectionId, wide};
 
 /// When a session must have come to rest.
 #[derive(Debug)]
@@ -17,6 +18,28 @@ struct Deadline {
     at: Instant,
     slot: usize,
     id: ConnectionId,
+}
+
+/// The name of the bell in the epoll set; no session's.
+const BELL: Token = Token::MAX;
+
+/// Which of a run's connections a thread has: `first`, and then each `stride`-th.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Share {
+    pub(crate) first: u32,
+    pub(crate) stride: u32,
+}
+
+impl Share {
+    /// How many of `all` that is.
+    pub(crate) fn of(self, all: u32) -> u32 {
+        all.saturating_sub(self.first).div_ceil(self.stride)
+    }
+
+    /// Which of all connections its `index`-th is.
+    pub(crate) fn serial(self, index: u32) -> u32 {
+        index.wrapping_mul(self.stride).wrapping_add(self.first)
+    }
 }
 
 /// Sessions that share one epoll set, one plan and one scratch buffer.
@@ -28,37 +51,88 @@ pub(crate) struct Swarm {
     buffers: Inward,
     slots: Vec<Option<Session>>,
     vacant: Vec<usize>,
-    serial: u32,
+    share: Share,
+    begun: u32,
     opening: u32,
+    /// Sessions that have ended as they should.
+    completed: u64,
+    /// Sessions that have failed, and why the first did.
+    failed: u64,
+    first_failure: Option<String>,
+    is_called: bool,
     /// In order of time, since all sessions are given the same.
     deadlines: VecDeque<Deadline>,
     pub(crate) kit: Kit,
 }
 
 impl Swarm {
-    /// No sessions yet. Each will go where `dialer` does, and have `timeout` to open, and to close.
+    /// No sessions yet. Each will go where `dialer` does, be one of `share`, and have `timeout` to open, and to close.
+    /// Whoever rings `bell` calls this thread.
     ///
     /// # Errors
     /// No epoll set could be had.
-    pub(crate) fn new(dialer: Dialer, plan: Plan, timeout: Duration) -> anyhow::Result<Self> {
+    pub(crate) fn new(
+        dialer: Dialer,
+        plan: Plan,
+        share: Share,
+        timeout: Duration,
+        bell: &Bell,
+    ) -> anyhow::Result<Self> {
+        let poll = Poll::new().context("cannot create an epoll set")?;
+        poll.add(bell.fd(), BELL).context("cannot watch an eventfd")?;
         Ok(Self {
             timeout,
-            poll: Poll::new().context("cannot create an epoll set")?,
+            poll,
+            share,
+            is_called: false,
+            completed: 0,
+            failed: 0,
+            first_failure: None,
             events: Events::new(),
             buffers: Inward::new(),
             slots: Vec::new(),
             vacant: Vec::new(),
-            serial: 0,
+            begun: 0,
             opening: 0,
             deadlines: VecDeque::new(),
-            kit: Kit::new(dialer.target(), plan)?,
+            kit: Kit::new(dialer.target(), plan),
             dialer,
         })
     }
 
     /// Sessions begun so far.
     pub(crate) fn begun(&self) -> u32 {
-        self.serial
+        self.begun
+    }
+
+    /// Sessions that have ended as they should.
+    pub(crate) fn completed(&self) -> u64 {
+        self.completed
+    }
+
+    /// How long a session may take to open, and to close.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Sessions that have failed.
+    pub(crate) fn failed(&self) -> u64 {
+        self.failed
+    }
+
+    /// Why the first of those did.
+    pub(crate) fn first_failure(&self) -> Option<&str> {
+        self.first_failure.as_deref()
+    }
+
+    /// Which of a run's connections these are.
+    pub(crate) fn share(&self) -> Share {
+        self.share
+    }
+
+    /// Whether somebody has called since this was asked last.
+    pub(crate) fn is_called(&mut self) -> bool {
+        std::mem::take(&mut self.is_called)
     }
 
     /// Sessions that go on.
@@ -81,36 +155,36 @@ impl Swarm {
         self.slots.iter().flatten().map(|session| session.behind(end)).sum()
     }
 
-    /// Begins one more session. A failure is counted, like that of any session.
+    /// Begins one more session, which was due at `due`. A failure is counted, like that of any session.
     ///
     /// # Errors
     /// The kernel cannot watch one more socket.
-    pub(crate) fn open(&mut self) -> anyhow::Result<()> {
-        let (id, now) = (ConnectionId::new(self.serial), clock::now());
-        let habit = self.kit.plan.habit(self.serial);
+    pub(crate) fn open(&mut self, due: Instant) -> anyhow::Result<()> {
+        let serial = self.share.serial(self.begun);
+        let (id, habit) = (ConnectionId::new(serial), self.kit.plan.habit(serial));
         let window = match habit {
             Habit::Reads => Window::Usual,
             Habit::Stuck => Window::Small,
         };
-        let dialled = self.dialer.dial(self.serial, window);
-        self.serial = self.serial.wrapping_add(1);
-        let stream = match dialled {
+        self.begun = self.begun.wrapping_add(1);
+        self.kit.tally.begun += 1;
+        let stream = match self.dialer.dial(serial, window) {
             Ok(stream) => stream,
             Err(broken) => {
-                self.kit.tally.fail(&Failure::at(Stage::Connecting)(broken));
+                self.fail(&Failure::at(Stage::Connecting)(broken));
                 return Ok(());
             }
         };
         let slot = self.vacant.pop().unwrap_or(self.slots.len());
         let token = Token::try_from(slot).context("more sessions than tokens")?;
         self.poll.add(&stream, token).context("cannot watch one more socket")?;
-        let session = Some(Session::new(stream, id, now, &self.kit.plan));
+        let session = Some(Session::new(stream, id, due, &self.kit.plan));
         match self.slots.get_mut(slot) {
             Some(vacant) => *vacant = session,
             None => self.slots.push(session),
         }
         self.opening += 1;
-        self.deadlines.push_back(Deadline { at: now + self.timeout, slot, id });
+        self.deadlines.push_back(Deadline { at: clock::now() + self.timeout, slot, id });
         Ok(())
     }
 
@@ -126,7 +200,9 @@ impl Swarm {
         self.poll.wait_until(&mut self.events, now, until).context("cannot wait")?;
         let events = std::mem::take(&mut self.events);
         for (token, ready) in events.iter() {
-            if let Ok(slot) = usize::try_from(token) {
+            if token == BELL {
+                self.is_called |= ready.to_read();
+            } else if let Ok(slot) = usize::try_from(token) {
                 self.handle(slot, |session, buffers, kit| session.handle(ready, buffers, kit));
             }
         }
@@ -174,6 +250,7 @@ impl Swarm {
     /// # Errors
     /// Those of [`Self::turn`].
     pub(crate) fn close(&mut self) -> anyhow::Result<()> {
+        self.kit.tally.held += wide(self.alive());
         let at = clock::now() + self.timeout;
         let ids = self.slots.iter().enumerate();
         let ids = ids.filter_map(|(slot, session)| session.as_ref().map(|session| (slot, session.id())));
@@ -204,13 +281,23 @@ impl Swarm {
             self.opening -= 1;
         }
         if outcome != Ok(Life::Going) {
-            if let Err(failure) = outcome {
-                self.kit.tally.fail(&failure);
-                self.kit.tally.faults.lost += session.in_flight();
-            }
+            let lost = session.in_flight();
             *place = None;
             self.vacant.push(slot);
+            match outcome {
+                Ok(_) => self.completed += 1,
+                Err(failure) => {
+                    self.kit.tally.faults.lose(lost);
+                    self.fail(&failure);
+                }
+            }
         }
+    }
+
+    fn fail(&mut self, failure: &Failure) {
+        self.failed += 1;
+        self.first_failure.get_or_insert_with(|| failure.to_string());
+        self.kit.tally.fail(failure);
     }
 
     fn expire(&mut self, now: Instant) {

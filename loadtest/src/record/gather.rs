@@ -12,12 +12,6 @@ use crate::client::Tally;
 use crate::watch::Cost;
 use crate::wire::Faults;
 
-/// The share of a core from which on the generator may be what limits a run.
-const OWN_BUSY_MAX: f64 = 0.9;
-
-/// The share of stolen time from which on figures are worth little.
-const STOLEN_MAX: f64 = 0.01;
-
 impl Record {
     /// A record of `command`, in which `unit`s are counted, and nothing has happened.
     pub(crate) fn begin(command: &str, unit: Unit, host: Host) -> Self {
@@ -66,7 +60,7 @@ impl Record {
         self.totals.payload_bytes = answered.saturating_mul(payload);
     }
 
-    /// What that cost, for each unit unless they are connections; warns of what makes figures worth little.
+    /// What that cost, for each unit unless they are connections.
     pub(crate) fn cost(&mut self, cost: &Cost) {
         let counted = (self.unit != Unit::Connection).then_some(self.totals.answered);
         let cpu = |time: Duration| Cpu {
@@ -81,14 +75,6 @@ impl Record {
         });
         let (generator, machine) = (cpu(cost.own), cpu(cost.machine));
         self.cost = Costs { processes: processes.collect(), generator, machine, stolen: cost.stolen };
-        if generator.cores_busy > OWN_BUSY_MAX {
-            let used = generator.cores_busy * 100.0;
-            self.warn(format!("this client used {used:.0} % of a core: it may be what limits the rate"));
-        }
-        if cost.stolen > STOLEN_MAX {
-            let stolen = cost.stolen * 100.0;
-            self.warn(format!("{stolen:.1} % of the time was stolen by the hypervisor"));
-        }
     }
 
     /// How the memory of each watched process grew with `connections`, in KiB; after [`Self::cost`].
@@ -107,6 +93,8 @@ impl Record {
     pub(crate) fn tally(&mut self, tally: &Tally) {
         self.faults = tally.faults;
         self.failures.clone_from(&tally.failures);
+        self.closes.clone_from(&tally.closes);
+        self.refusals.clone_from(&tally.refusals);
         self.tls = (!tally.suites.is_empty()).then(|| Tls {
             handshakes_full: tally.handshakes_full,
             handshakes_resumed: tally.handshakes_resumed,

@@ -1,15 +1,14 @@
 //! Messages and their echoes: at a rate, or as many in flight as were asked for, all the time.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::open_all;
+use super::{Cast, open_all, record};
 use crate::cli::EchoArgs;
-use crate::client::{Pace, Plan, Swarm};
+use crate::client::{Pace, Plan, Share, Swarm};
 use crate::clock;
-use crate::limits;
+use crate::crew::Part;
 use crate::net::Sessions;
-use crate::record::{Host, Latency, Record, Times, Unit};
-use crate::watch::Watch;
+use crate::record::{Record, Times, Unit};
 use crate::wire::{Kind, Schedule, Turns};
 
 /// How long answers may take at the end, before they count as lost.
@@ -23,9 +22,6 @@ const IN_FLIGHT_MAX: u32 = 1024;
 /// # Errors
 /// Nothing could be measured.
 pub(crate) fn echo(args: &EchoArgs) -> anyhow::Result<Record> {
-    let common = &args.common;
-    limits::make_room(args.connections.into())?;
-    let watch = Watch::new(&common.pids)?;
     let in_flight = args.in_flight.unwrap_or(if args.rate.is_some() { IN_FLIGHT_MAX } else { 1 });
     let plan = Plan {
         kind: if args.text { Kind::Text } else { Kind::Binary },
@@ -35,46 +31,61 @@ pub(crate) fn echo(args: &EchoArgs) -> anyhow::Result<Record> {
         ..Plan::echo(args.size.clone())
     };
     let stamp_bytes = plan.kind.stamp_bytes();
-    let mut swarm = Swarm::new(common.dialer(Sessions::Full)?, plan, common.timeout)?;
-    open_all(&mut swarm, args.connections, args.connect_rate)?;
+    let script = args.common.script(Unit::Message, args.warmup, Some(args.duration));
+    let cast = Cast { sessions: args.connections, plan, tls: Sessions::Full };
+    let part = |share: Share| {
+        let schedule = args.rate.map(|rate| Schedule::new(rate, Duration::ZERO));
+        let turns =
+            schedule.map(|schedule| Turns::new(schedule, (share.first, share.stride), args.connections));
+        Echo { connections: args.connections, connect_rate: args.connect_rate, turns }
+    };
+    let mut measured = cast.play(&args.common, &script, part)?;
 
-    if let Some(rate) = args.rate {
-        let schedule = Schedule::new(rate, Duration::ZERO);
-        swarm.kit.pace = Some(Pace::new(Turns::new(schedule, (0, 1), args.connections), clock::now()));
-    }
-    swarm.allow(u64::MAX);
-    swarm.run(clock::now() + args.warmup, |swarm| swarm.alive() == 0)?;
-
-    swarm.kit.tally.reset_times();
-    let (before, answered_before) = (watch.read()?, swarm.kit.tally.answered);
-    let (intended_before, sent_before) = (swarm.kit.tally.intended, swarm.kit.tally.sent);
-    let bytes_before = swarm.kit.tally.bytes;
-    swarm.run(before.at() + args.duration, |swarm| swarm.alive() == 0)?;
-    let cost = watch.since(&before)?;
-    let messages = swarm.kit.tally.answered - answered_before;
-    let (intended, sent) = (swarm.kit.tally.intended - intended_before, swarm.kit.tally.sent - sent_before);
-    let bytes = swarm.kit.tally.bytes - bytes_before;
-    let (corrected, round_trips) = (swarm.kit.tally.corrected.clone(), swarm.kit.tally.round_trips.clone());
-
-    swarm.allow(0);
-    swarm.run(clock::now() + DRAIN, |swarm| swarm.in_flight() == 0)?;
-    swarm.kit.tally.faults.lost += swarm.in_flight();
-    swarm.close()?;
-
-    let mut record = Record::begin("echo", Unit::Message, Host::here());
+    let mut record = record("echo", Unit::Message, &mut measured);
+    let tally = &measured.tally;
     record.set("connections", args.connections);
     record.set("size", args.size.to_string());
     record.set("in-flight", in_flight);
-    record.answered(messages, 0, cost.wall);
-    record.totals.payload_bytes = bytes;
-    record.totals.intended = args.rate.is_some().then_some(intended);
-    record.totals.sent = Some(sent);
-    record.latency =
-        Latency { corrected: Times::with_curve(&corrected), uncorrected: Times::with_curve(&round_trips) };
-    record.cost(&cost);
-    record.tally(&swarm.kit.tally);
+    record.totals.sent = Some(tally.sent);
+    record.latency.uncorrected = Times::with_curve(&tally.round_trips);
+    if let Some(rate) = args.rate {
+        record.set("rate", rate);
+        record.totals.intended = Some(tally.intended);
+        record.latency.corrected = Times::with_curve(&tally.corrected);
+    }
+    if let Some(memory) = &measured.memory {
+        let [before, after] = memory;
+        record.memory(before, after, args.connections.into());
+    }
     if args.size.smallest() < stamp_bytes {
         record.warn(format!("messages under {stamp_bytes} bytes carry no number: reordering cannot be seen"));
     }
     Ok(record)
+}
+
+/// One thread's connections.
+struct Echo {
+    connections: u32,
+    connect_rate: Option<f64>,
+    turns: Option<Turns>,
+}
+
+impl Part for Echo {
+    fn prepare(&mut self, swarm: &mut Swarm) -> anyhow::Result<()> {
+        open_all(swarm, self.connections, self.connect_rate)
+    }
+
+    fn begin(&mut self, swarm: &mut Swarm, at: Instant) {
+        swarm.kit.pace = self.turns.map(|turns| Pace::new(turns, at));
+        swarm.allow(u64::MAX);
+    }
+
+    fn finish(&mut self, swarm: &mut Swarm, _: u64) -> anyhow::Result<()> {
+        swarm.kit.pace = None;
+        swarm.allow(0);
+        swarm.run(clock::now() + DRAIN, |swarm| swarm.in_flight() == 0)?;
+        let lost = swarm.in_flight();
+        swarm.kit.tally.faults.lose(lost);
+        swarm.close()
+    }
 }

@@ -1,52 +1,63 @@
 //! Connections that are held and say nothing, to see what each costs the server.
 
+use std::time::Instant;
+
 use anyhow::ensure;
 
-use super::open_all;
+use super::{Cast, open_all, record};
 use crate::cli::IdleArgs;
 use crate::client::{Plan, Swarm};
 use crate::clock;
-use crate::limits;
+use crate::crew::{Part, Script};
 use crate::net::Sessions;
-use crate::record::{Host, Record, Unit};
-use crate::watch::Watch;
-use crate::wire::wide;
+use crate::record::{Record, Unit};
 
 /// Runs `selat-load idle`.
 ///
 /// # Errors
 /// Nothing could be measured.
 pub(crate) fn idle(args: &IdleArgs) -> anyhow::Result<Record> {
-    let common = &args.common;
-    let connections = u64::from(args.connections);
-    limits::make_room(connections)?;
-    let watch = Watch::new(&common.pids)?;
-    let memory_before = watch.memory()?;
-
     let plan = Plan { messages_max: 1, ..Plan::echo(args.size.clone()) };
-    let mut swarm = Swarm::new(common.dialer(Sessions::Full)?, plan, common.timeout)?;
-    open_all(&mut swarm, args.connections, args.connect_rate)?;
-    swarm.run(clock::now() + common.timeout, |swarm| swarm.in_flight() == 0)?;
-    let answered = swarm.kit.tally.answered;
-    ensure!(
-        answered == connections,
-        "{answered} of {connections} connections had their one message answered"
-    );
+    let script = args.common.script(Unit::Connection, std::time::Duration::ZERO, Some(args.duration));
+    let script = Script { memory: true, ..script };
+    let cast = Cast { sessions: args.connections, plan, tls: Sessions::Full };
+    let part = |_| Idle { connections: args.connections, connect_rate: args.connect_rate };
+    let mut measured = cast.play(&args.common, &script, part)?;
 
-    let before = watch.read()?;
-    swarm.run(before.at() + args.duration, |swarm| swarm.alive() == 0)?;
-    let cost = watch.since(&before)?;
-    let memory = watch.memory()?;
-    let held = swarm.alive();
-    swarm.close()?;
-
-    let mut record = Record::begin("idle", Unit::Connection, Host::here());
+    let mut record = record("idle", Unit::Connection, &mut measured);
     record.set("connections", args.connections);
     record.set("size", args.size.to_string());
-    record.count("held", wide(held));
-    record.answered(connections, 0, cost.wall);
-    record.cost(&cost);
-    record.memory(&memory_before, &memory, connections);
-    record.tally(&swarm.kit.tally);
+    record.count("held", measured.whole.held);
+    let memory = measured.memory.as_ref();
+    ensure!(memory.is_some(), "cannot read the memory of a process that was named with --pid; is it yours?");
+    if let Some([before, after]) = memory {
+        record.memory(before, after, args.connections.into());
+    }
     Ok(record)
+}
+
+/// One thread's connections.
+struct Idle {
+    connections: u32,
+    connect_rate: Option<f64>,
+}
+
+impl Part for Idle {
+    fn prepare(&mut self, swarm: &mut Swarm) -> anyhow::Result<()> {
+        open_all(swarm, self.connections, self.connect_rate)?;
+        let share = swarm.share().of(self.connections);
+        swarm.run(clock::now() + swarm.timeout(), |swarm| swarm.in_flight() == 0)?;
+        let answered = swarm.kit.tally.answered;
+        ensure!(
+            answered == u64::from(share),
+            "{answered} of {share} connections had their one message answered"
+        );
+        Ok(())
+    }
+
+    fn begin(&mut self, _: &mut Swarm, _: Instant) {}
+
+    fn finish(&mut self, swarm: &mut Swarm, _: u64) -> anyhow::Result<()> {
+        swarm.close()
+    }
 }

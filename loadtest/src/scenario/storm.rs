@@ -1,101 +1,130 @@
-//! Sessions that connect, upgrade, echo one message and close, one after the other.
+//! Sessions that connect, upgrade, echo one message and close: one after the other, or so many a second.
 
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 
+use super::{Cast, record};
 use crate::cli::StormArgs;
-use crate::client::{Plan, Swarm, Tally, Then};
+use crate::client::{Plan, Share, Swarm, Then};
 use crate::clock;
-use crate::limits;
+use crate::crew::Part;
 use crate::net::{Sessions, Transport};
-use crate::record::{Host, Latency, Record, Times, Unit};
-use crate::watch::Watch;
+use crate::record::{Record, Times, Unit};
+use crate::wire::{Schedule, wide};
 
-/// Failures after which a storm without one success is given up.
+/// Failures after which a storm without one success is given up, by a thread.
 const FAILURES_MAX: u64 = 1000;
 
 /// How long to wait for events before asking again whether to go on.
 const PATIENCE: Duration = Duration::from_millis(100);
+
+/// Sessions at a time where a rate was asked for and no number of them.
+const CONCURRENCY_MAX: u32 = 1024;
+
+/// Sessions at a time where no rate was asked for either.
+const CONCURRENCY: u32 = 64;
 
 /// Runs `selat-load storm`.
 ///
 /// # Errors
 /// Nothing could be measured.
 pub(crate) fn storm(args: &StormArgs) -> anyhow::Result<Record> {
-    let common = &args.common;
-    limits::make_room(args.concurrency.into())?;
-    let watch = Watch::new(&common.pids)?;
     ensure!(
-        !args.handshake_only || common.target.transport == Transport::Tls,
+        !args.handshake_only || args.common.target.transport == Transport::Tls,
         "--handshake-only is for TLS: the target must be wss://…"
     );
+    let usual = if args.per_second.is_some() { CONCURRENCY_MAX } else { CONCURRENCY };
+    let concurrency = args.concurrency.unwrap_or(usual);
     let then = if args.handshake_only { Then::Leave } else { Then::Close };
     let plan = Plan { messages_max: 1, then, ..Plan::echo(args.size.clone()) };
-    let sessions = if args.resume { Sessions::Resumed } else { Sessions::Full };
-    let mut storm = Storm {
-        swarm: Swarm::new(common.dialer(sessions)?, plan, common.timeout)?,
-        concurrency: usize::try_from(args.concurrency)?,
-        sessions_max: args.count.unwrap_or(u64::MAX),
+    let tls = if args.resume { Sessions::Resumed } else { Sessions::Full };
+    let warmup = if args.count.is_some() { Duration::ZERO } else { args.warmup };
+    let duration = args.count.is_none().then_some(args.duration);
+    let script = args.common.script(Unit::Session, warmup, duration);
+    let part = |share: Share| {
+        let count = args.count.unwrap_or(u64::MAX);
+        let stride = u64::from(share.stride);
+        Storm {
+            concurrency: share.of(concurrency).into(),
+            sessions_max: count.saturating_sub(share.first.into()).div_ceil(stride),
+            schedule: args.per_second.map(|rate| Schedule::new(rate, Duration::ZERO)),
+            began: clock::now(),
+            due: 0,
+        }
     };
+    let mut measured = Cast { sessions: concurrency, plan, tls }.play(&args.common, &script, part)?;
 
-    if args.count.is_none() {
-        let until = clock::now() + args.warmup;
-        storm.run(|now, _| now < until)?;
-    }
-    storm.swarm.kit.tally.reset_times();
-    let (before, completed_before) = (watch.read()?, storm.swarm.kit.tally.completed);
-    match args.count {
-        Some(count) => storm.run(|_, tally| tally.completed + tally.failed() < count)?,
-        None => storm.run(|now, _| now < before.at() + args.duration)?,
-    }
-    let cost = watch.since(&before)?;
-    let sessions = storm.swarm.kit.tally.completed - completed_before;
-    let session_times = storm.swarm.kit.tally.sessions.clone();
-    let round_trips = storm.swarm.kit.tally.round_trips.clone();
-
-    let swarm = &mut storm.swarm;
-    swarm.run(clock::now() + common.timeout, |swarm| swarm.alive() == 0)?;
-
-    let mut record = Record::begin("storm", Unit::Session, Host::here());
-    record.set("concurrency", args.concurrency);
+    let mut record = record("storm", Unit::Session, &mut measured);
+    let tally = &measured.tally;
+    record.set("concurrency", concurrency);
     record.set("size", args.size.to_string());
-    record.answered(sessions, 0, cost.wall);
-    record.latency = Latency { corrected: None, uncorrected: Times::with_curve(&round_trips) };
-    record.session = Times::with_curve(&session_times);
-    record.cost(&cost);
-    record.tally(&swarm.kit.tally);
+    record.totals.sent = Some(tally.begun);
+    record.latency.uncorrected = Times::with_curve(&tally.round_trips);
+    record.session = Times::with_curve(&tally.sessions);
+    if let Some(rate) = args.per_second {
+        record.set("per-second", rate);
+        record.totals.intended = Some(tally.intended);
+    }
     Ok(record)
 }
 
-/// A swarm that is kept at a number of sessions.
+/// One thread's sessions, which are kept at a number, or begun when they are due.
 struct Storm {
-    swarm: Swarm,
-    concurrency: usize,
+    concurrency: u64,
     sessions_max: u64,
+    schedule: Option<Schedule>,
+    began: Instant,
+    /// Sessions that have been due.
+    due: u64,
 }
 
 impl Storm {
-    /// Goes on while `more` says so.
-    fn run(&mut self, more: impl Fn(Instant, &Tally) -> bool) -> anyhow::Result<()> {
-        let mut now = clock::now();
-        while more(now, &self.swarm.kit.tally) {
-            while self.swarm.alive() < self.concurrency && u64::from(self.swarm.begun()) < self.sessions_max {
-                self.swarm.open()?;
-                self.give_up_on_a_dead_server()?;
-            }
-            now = self.swarm.turn(now, now + PATIENCE)?;
-        }
+    /// When the `index`-th session of this thread is due.
+    fn due_at(&self, index: u64, share: Share, now: Instant) -> Instant {
+        let Some(schedule) = self.schedule else { return now };
+        let serial = index.saturating_mul(share.stride.into()).saturating_add(share.first.into());
+        self.began.checked_add(schedule.due(serial)).unwrap_or(now + PATIENCE)
+    }
+}
+
+impl Part for Storm {
+    fn prepare(&mut self, _: &mut Swarm) -> anyhow::Result<()> {
         Ok(())
     }
 
-    fn give_up_on_a_dead_server(&self) -> anyhow::Result<()> {
-        let tally = &self.swarm.kit.tally;
-        let failure = tally.failures.keys().next().map_or("", String::as_str);
-        ensure!(
-            tally.completed > 0 || tally.failed() < FAILURES_MAX,
-            "{FAILURES_MAX} sessions failed and none succeeded, the first: {failure}"
-        );
+    fn begin(&mut self, _: &mut Swarm, at: Instant) {
+        self.began = at;
+    }
+
+    fn act(&mut self, swarm: &mut Swarm, now: Instant) -> anyhow::Result<Instant> {
+        let share = swarm.share();
+        if self.schedule.is_some() {
+            while self.due < self.sessions_max && self.due_at(self.due, share, now) <= now {
+                self.due += 1;
+                swarm.kit.tally.intended += 1;
+            }
+        } else {
+            self.due = self.sessions_max;
+        }
+        while wide(swarm.alive()) < self.concurrency && u64::from(swarm.begun()) < self.due {
+            swarm.open(self.due_at(swarm.begun().into(), share, now))?;
+            ensure!(
+                swarm.completed() > 0 || swarm.failed() < FAILURES_MAX,
+                "{FAILURES_MAX} sessions failed and none succeeded, the first: {}",
+                swarm.first_failure().unwrap_or_default()
+            );
+        }
+        let next = self.due_at(self.due, share, now + PATIENCE);
+        Ok(next.clamp(now, now + PATIENCE))
+    }
+
+    fn is_idle(&self, swarm: &Swarm) -> bool {
+        swarm.alive() == 0 && u64::from(swarm.begun()) >= self.sessions_max
+    }
+
+    fn finish(&mut self, swarm: &mut Swarm, _: u64) -> anyhow::Result<()> {
+        swarm.run(clock::now() + swarm.timeout(), |swarm| swarm.alive() == 0)?;
         Ok(())
     }
 }

@@ -74,12 +74,11 @@ impl Watch {
         Ok(Reading { processes, own, machine: proc::machine()?, at: clock::now() })
     }
 
-    /// What the time from `before` until now cost.
+    /// What the time from `before` to `after` cost.
     ///
     /// # Errors
     /// A process has ended.
-    pub(crate) fn since(&self, before: &Reading) -> anyhow::Result<Cost> {
-        let after = self.read()?;
+    pub(crate) fn between(&self, before: &Reading, after: &Reading) -> anyhow::Result<Cost> {
         let pairs = self.pids.iter().zip(after.processes.iter().zip(&before.processes));
         let processes = pairs.map(|(&pid, (after, before))| {
             Ok(ProcessCost { pid, name: proc::name(pid)?, cpu: after.saturating_sub(*before) })
@@ -103,12 +102,5 @@ impl Watch {
                 .with_context(|| format!("cannot read the memory of process {pid}; is it yours?"))
         };
         self.pids.iter().map(memory).collect()
-    }
-}
-
-impl Reading {
-    /// When it was taken.
-    pub(crate) fn at(&self) -> Instant {
-        self.at
     }
 }

@@ -11,7 +11,8 @@ const MISSING_MAX: usize = 1024;
 /// What a server got wrong. All of them zero, or the run failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Faults {
-    /// Never answered, although a later message was, or not before the drain at the end was over.
+    /// Never answered, although a later message was, or not before the drain at the end was over. Wraps below zero in a
+    /// stretch of time in which more came late than went missing.
     pub(crate) lost: u64,
     /// Answered more than once.
     pub(crate) duplicated: u64,
@@ -24,9 +25,23 @@ pub(crate) struct Faults {
 }
 
 impl Faults {
+    /// That many more are lost.
+    pub(crate) fn lose(&mut self, count: u64) {
+        self.lost = self.lost.wrapping_add(count);
+    }
+
+    /// Adds others.
+    pub(crate) fn absorb(&mut self, other: Self) {
+        self.lose(other.lost);
+        self.duplicated += other.duplicated;
+        self.reordered += other.reordered;
+        self.corrupted += other.corrupted;
+        self.misrouted += other.misrouted;
+    }
+
     /// All of them.
     pub(crate) fn total(&self) -> u64 {
-        self.named().iter().map(|(_, count)| count).sum()
+        self.named().iter().fold(0, |sum, (_, count)| sum.wrapping_add(*count))
     }
 
     /// Each with its name.
@@ -96,13 +111,13 @@ impl Ledger {
         } else if stamp.number >= sent {
             faults.corrupted += 1;
         } else if stamp.number >= self.next {
-            faults.lost += stamp.number - self.next;
+            faults.lose(stamp.number - self.next);
             self.missing.extend((self.next..stamp.number).take(MISSING_MAX));
             self.missing.drain(..self.missing.len().saturating_sub(MISSING_MAX));
             self.next = stamp.number + 1;
         } else if let Some(place) = self.missing.iter().position(|&number| number == stamp.number) {
             self.missing.swap_remove(place);
-            faults.lost -= 1;
+            faults.lost = faults.lost.wrapping_sub(1);
             faults.reordered += 1;
         } else {
             faults.duplicated += 1;
