@@ -22,7 +22,7 @@ pub(super) struct Rounds {
 struct Round {
     about: Option<Rc<About>>,
     /// Backends that may still answer.
-    awaited: usize,
+    pending: usize,
     came: usize,
     /// So many suffice.
     needed: usize,
@@ -69,7 +69,7 @@ impl Rounds {
                 quorum.map_or(receivers, |quorum| quorum.get())
             }
         };
-        let round = Round { about, awaited: receivers, came: 0, needed, parts: Vec::new() };
+        let round = Round { about, pending: receivers, came: 0, needed, parts: Vec::new() };
         self.rounds.insert(seq, round);
     }
 
@@ -116,9 +116,9 @@ impl Rounds {
     /// One backend less is waited for. The round's end, if this was it.
     fn handle_heard(&mut self, seq: Seq) -> Option<Outcome> {
         let round = self.rounds.get_mut(&seq)?;
-        round.awaited = round.awaited.saturating_sub(1);
+        round.pending = round.pending.saturating_sub(1);
         let is_enough = round.came >= round.needed;
-        if round.awaited > 0 && !is_enough {
+        if round.pending > 0 && !is_enough {
             return None;
         }
         let round = self.rounds.remove(&seq)?;

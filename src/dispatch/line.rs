@@ -63,8 +63,18 @@ pub(super) struct Open {
     pub(super) replied_at: Instant,
     /// When its debts are to be looked at, at the earliest.
     pub(super) judge_at: Instant,
-    /// Since when bytes have been waiting for it that it does not take.
-    pub(super) stuck_since: Option<Instant>,
+    pub(super) flow: Flow,
+}
+
+/// Whether it takes what is written to it. Known only when it is looked at, for a write may wait for others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flow {
+    /// Nothing was written since it was looked at last, and nothing waits.
+    Still,
+    /// Something was written, or has left.
+    Watched { look_at: Instant },
+    /// Bytes waited when it was looked at, and none has left since.
+    Suspect { look_at: Instant },
 }
 
 /// A backend's message that has begun.
@@ -146,7 +156,7 @@ impl Open {
             is_receiving: false,
             replied_at: now,
             judge_at: now,
-            stuck_since: None,
+            flow: Flow::Still,
         })
     }
 
@@ -164,6 +174,39 @@ impl Open {
     pub(super) fn owe(&mut self, asked: Asked) {
         let at = self.owed.partition_point(|other| other.place.at <= asked.place.at);
         self.owed.insert(at, asked);
+    }
+
+    /// Bytes were written to it.
+    pub(super) fn note_written(&mut self, stall: Duration, now: Instant) {
+        if self.flow == Flow::Still {
+            self.flow = Flow::Watched { look_at: after(now, stall) };
+        }
+    }
+
+    /// Some of what waited for it has left.
+    pub(super) fn note_progress(&mut self, stall: Duration, now: Instant) {
+        self.flow = Flow::Watched { look_at: after(now, stall) };
+    }
+
+    /// Whether it has taken nothing for `stall`, though bytes wait for it.
+    pub(super) fn is_stuck(&mut self, is_flushed: bool, stall: Duration, now: Instant) -> bool {
+        if self.look_at().is_none_or(|at| now < at) {
+            return false;
+        }
+        match self.flow {
+            _ if is_flushed => self.flow = Flow::Still,
+            Flow::Suspect { .. } => return true,
+            Flow::Still | Flow::Watched { .. } => self.flow = Flow::Suspect { look_at: after(now, stall) },
+        }
+        false
+    }
+
+    /// When [`Self::is_stuck`] is to be asked.
+    pub(super) fn look_at(&self) -> Option<Instant> {
+        match self.flow {
+            Flow::Still => None,
+            Flow::Watched { look_at } | Flow::Suspect { look_at } => Some(look_at),
+        }
     }
 
     /// Gives memory back that only a burst needed.

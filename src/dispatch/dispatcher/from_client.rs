@@ -343,11 +343,10 @@ impl Dispatcher {
     }
 
     fn write_one(&mut self, line: LineId, bytes: &[u8], ports: &mut impl Ports, context: &Context<'_>) {
+        let stall = self.stall();
         let Some(open) = self.open_mut(line) else { return };
         ports.write(Port::Line(line), bytes);
-        if open.stuck_since.is_none() && !ports.is_flushed(Port::Line(line)) {
-            open.stuck_since = Some(context.now);
-        }
+        open.note_written(stall, context.now);
     }
 }
 

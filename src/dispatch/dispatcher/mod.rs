@@ -252,12 +252,13 @@ impl Dispatcher {
 
     /// Some of what waited for an end has left.
     pub fn handle_progress(&mut self, port: Port, ports: &mut impl Ports, context: &mut Context<'_>) {
+        let stall = self.stall();
         match port {
             Port::Client => self.client.handle_progress(context.now),
             Port::Line(line) => {
                 if let Some(open) = self.open_mut(line) {
                     open.side.handle_progress(context.now);
-                    open.stuck_since = (!ports.is_flushed(port)).then_some(context.now);
+                    open.note_progress(stall, context.now);
                 }
             }
         }

@@ -43,8 +43,7 @@ impl Dispatcher {
 
     fn line_deadlines(&self, open: &Open) -> impl Iterator<Item = Instant> {
         let overdue_at = self.exchange().and_then(|exchange| open.overdue_at(exchange.timeout));
-        let stuck_at = open.stuck_since.map(|since| after(since, self.stall()));
-        [overdue_at, stuck_at, open.side.deadline()].into_iter().flatten()
+        [overdue_at, open.look_at(), open.side.deadline()].into_iter().flatten()
     }
 
     fn idle_at(&self) -> Option<Instant> {
@@ -156,10 +155,7 @@ impl Dispatcher {
             line::Stage::Vacant | line::Stage::Dialling | line::Stage::Leaving { .. } => return,
             line::Stage::Open(open) => open,
         };
-        if is_flushed {
-            open.stuck_since = None;
-        }
-        let is_stuck = open.stuck_since.is_some_and(|since| after(since, stall) <= now);
+        let is_stuck = open.is_stuck(is_flushed, stall, now);
         let link = Link { is_stuck: !is_flushed, is_unread: !is_read };
         if open.side.handle_time(link, now) == Verdict::Dead || is_stuck {
             return self.line_ended(id, ports, context);

@@ -83,7 +83,7 @@ fn one_that_does_not_take_what_it_has_gets_no_more_while_others_do() {
     world.unstick(second);
     assert_eq!(world.got(1), ["d"]);
     // One that takes nothing for as long as a message may wait is of no use.
-    world.pass(TIMEOUT);
+    world.pass(TIMEOUT * 2);
     assert!(world.commands().contains(&Command::Drop { line: LineId(0) }));
 }
 
