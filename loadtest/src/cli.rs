@@ -70,6 +70,10 @@ pub(crate) enum ServeCommand {
     /// One thread, one prepared buffer for each message, one system call for each client; whoever does not keep up
     /// is dropped.
     Broadcast(ServeBroadcastArgs),
+    /// A WebSocket echo server that does wrong what it is asked to, to see whether a client finds it.
+    ///
+    /// At SIGTERM or SIGINT prints how many messages it heard, and how often it did what.
+    Faulty(ServeFaultyArgs),
     /// A relay of bytes that knows no protocol: what a proxy costs at the very least.
     Relay(ServeRelayArgs),
 }
@@ -79,6 +83,43 @@ pub(crate) enum ServeCommand {
 pub(crate) struct ServeEchoArgs {
     /// Where to listen; port 0 takes a free one. Prints `listening ADDRESS` when ready.
     pub(crate) listen: SocketAddr,
+    /// Connections that the kernel may hold for us before we accept them.
+    #[arg(long, default_value_t = 4096)]
+    pub(crate) backlog: i32,
+}
+
+/// `serve faulty`
+#[derive(Debug, Args)]
+pub(crate) struct ServeFaultyArgs {
+    /// Where to listen; port 0 takes a free one. Prints `listening ADDRESS` when ready.
+    pub(crate) listen: SocketAddr,
+    /// Do not answer every N-th message, counted over all connections. 0 is never, here as below.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(crate) drop: u64,
+    /// Answer every N-th twice.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(crate) duplicate: u64,
+    /// Answer every N-th after the next of its connection.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(crate) swap: u64,
+    /// Change a bit of the answer to every N-th.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(crate) corrupt: u64,
+    /// With the answer to every N-th, send the latest message of another connection.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(crate) misroute: u64,
+    /// Close instead of answering every N-th.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(crate) close: u64,
+    /// The code to close with.
+    #[arg(long, default_value_t = 1011)]
+    pub(crate) close_code: u16,
+    /// Stand still for so long at the end of each --stall-every.
+    #[arg(long, default_value = "0s", value_parser = humantime::parse_duration)]
+    pub(crate) stall: Duration,
+    /// From the end of one stall to that of the next.
+    #[arg(long, default_value = "1s", value_parser = humantime::parse_duration)]
+    pub(crate) stall_every: Duration,
     /// Connections that the kernel may hold for us before we accept them.
     #[arg(long, default_value_t = 4096)]
     pub(crate) backlog: i32,

@@ -53,13 +53,7 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<Verdict> {
     let (record, outputs) = match cli.command {
-        Command::Serve { command: ServeCommand::Echo(args) } => match serve::echo(&args)? {},
-        Command::Serve { command: ServeCommand::Relay(args) } => match serve::relay(&args)? {},
-        Command::Serve { command: ServeCommand::Broadcast(args) } => match serve::broadcast(&args)? {},
-        Command::Serve { command: ServeCommand::Ticker(args) } => {
-            serve::ticker(&args)?;
-            return Ok(Verdict::Clean);
-        }
+        Command::Serve { command } => return serve(&command).map(|()| Verdict::Clean),
         Command::Echo(args) => (scenario::echo(&args)?, args.common.outputs()),
         Command::Storm(args) => (scenario::storm(&args)?, args.common.outputs()),
         Command::Feed(args) => (scenario::feed(&args)?, args.common.outputs()),
@@ -68,4 +62,15 @@ fn run(cli: Cli) -> anyhow::Result<Verdict> {
     };
     report::put(&record, &outputs)?;
     Ok(record.verdict())
+}
+
+/// Serves until told to end.
+fn serve(command: &ServeCommand) -> anyhow::Result<()> {
+    match command {
+        ServeCommand::Echo(args) => serve::echo(args),
+        ServeCommand::Faulty(args) => serve::faulty(args),
+        ServeCommand::Relay(args) => serve::relay(args),
+        ServeCommand::Broadcast(args) => match serve::broadcast(args)? {},
+        ServeCommand::Ticker(args) => serve::ticker(args),
+    }
 }

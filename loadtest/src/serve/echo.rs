@@ -1,7 +1,5 @@
 //! A WebSocket echo server.
 
-use std::convert::Infallible;
-
 use rustix::io::Errno;
 use selat::protocol::frame::close_frame;
 
@@ -10,11 +8,11 @@ use crate::cli::ServeEchoArgs;
 use crate::net::{Flow, Moved, Outlet, Poll, Ready, Socket, Token};
 use crate::wire::{Accepted, Echoing, Next, accept};
 
-/// Runs `selat-load serve echo`.
+/// Runs `selat-load serve echo`, until it is told to end.
 ///
 /// # Errors
 /// The address cannot be listened on.
-pub(crate) fn echo(args: &ServeEchoArgs) -> anyhow::Result<Infallible> {
+pub(crate) fn echo(args: &ServeEchoArgs) -> anyhow::Result<()> {
     serve(args.listen, args.backlog, |socket| {
         Ok(Echo { socket, stage: Stage::Opening { head: Vec::new() }, outlet: Outlet::default() })
     })

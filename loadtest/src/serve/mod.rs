@@ -3,19 +3,22 @@
 mod audience;
 mod broadcast;
 mod echo;
+mod faulty;
 mod relay;
 mod ticker;
 
 pub(crate) use broadcast::broadcast;
 pub(crate) use echo::echo;
+pub(crate) use faulty::faulty;
 pub(crate) use relay::relay;
 pub(crate) use ticker::ticker;
 
-use std::convert::Infallible;
 use std::io::{Write, stdout};
 use std::net::SocketAddr;
 
 use anyhow::Context;
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::io::Errno;
 
 use crate::limits;
@@ -23,6 +26,9 @@ use crate::net::{Events, Listener, Poll, Ready, SCRATCH_BYTES, Socket, Token};
 
 /// The listener's name in the epoll set.
 const LISTENER: Token = Token::MAX;
+
+/// The name of what tells of signals.
+const SIGNALS: Token = Token::MAX - 2;
 
 /// Reads of one connection before the others have their turn.
 const READS_MAX: usize = 8;
@@ -71,7 +77,7 @@ struct Server<C, A> {
     starvations: u64,
 }
 
-/// Serves for ever, after printing where.
+/// Serves until told to end, after printing where.
 ///
 /// # Errors
 /// The address cannot be listened on.
@@ -79,12 +85,14 @@ fn serve<C: Connection>(
     address: SocketAddr,
     backlog: i32,
     accept: impl FnMut(Socket) -> Result<C, Errno>,
-) -> anyhow::Result<Infallible> {
+) -> anyhow::Result<()> {
     limits::raise();
+    let signals = end_signals().context("cannot listen to signals")?;
     let listener = Listener::bind(address, backlog)
         .with_context(|| format!("cannot listen on {address}; is the port taken? port 0 finds a free one"))?;
     let poll = Poll::new().context("cannot create an epoll set")?;
     poll.add(&listener, LISTENER).context("cannot watch the listener")?;
+    poll.add(&signals, SIGNALS).context("cannot watch for signals")?;
     println!("listening {}", listener.address().context("the listener has no address")?);
     stdout().flush().context("cannot say where I listen")?;
     let scratch = vec![0; SCRATCH_BYTES];
@@ -93,7 +101,7 @@ fn serve<C: Connection>(
 }
 
 impl<C: Connection, A: FnMut(Socket) -> Result<C, Errno>> Server<C, A> {
-    fn run(mut self) -> anyhow::Result<Infallible> {
+    fn run(mut self) -> anyhow::Result<()> {
         let mut events = Events::new();
         loop {
             let timeout = (!self.again.is_empty()).then_some(std::time::Duration::ZERO);
@@ -102,7 +110,12 @@ impl<C: Connection, A: FnMut(Socket) -> Result<C, Errno>> Server<C, A> {
                 self.handle(token, Ready::ALL);
             }
             for (token, ready) in events.iter() {
-                if token == LISTENER { self.accept_all() } else { self.handle(token, ready) }
+                match token {
+                    SIGNALS if ready.to_read() => return Ok(()),
+                    SIGNALS => {}
+                    LISTENER => self.accept_all(),
+                    _ => self.handle(token, ready),
+                }
             }
         }
     }
@@ -168,4 +181,11 @@ fn name(slot: usize, side: Side) -> Token {
 fn slot(token: Token) -> (usize, Side) {
     let side = if token.is_multiple_of(2) { Side::Client } else { Side::Backend };
     (usize::try_from(token / 2).unwrap_or(usize::MAX), side)
+}
+
+/// What becomes readable at SIGTERM and SIGINT, which do nothing else from now on.
+fn end_signals() -> nix::Result<SignalFd> {
+    let signals = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT]);
+    signals.thread_block()?;
+    SignalFd::with_flags(&signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
 }

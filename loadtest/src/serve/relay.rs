@@ -1,18 +1,16 @@
 //! A relay of bytes: what a proxy costs that does nothing but move them.
 
-use std::convert::Infallible;
-
 use rustix::io::Errno;
 
 use super::{Connection, Life, READS_MAX, Side, serve};
 use crate::cli::ServeRelayArgs;
 use crate::net::{Flow, Moved, Outlet, Poll, Ready, Socket, Token, Window};
 
-/// Runs `selat-load serve relay`.
+/// Runs `selat-load serve relay`, until it is told to end.
 ///
 /// # Errors
 /// The address cannot be listened on.
-pub(crate) fn relay(args: &ServeRelayArgs) -> anyhow::Result<Infallible> {
+pub(crate) fn relay(args: &ServeRelayArgs) -> anyhow::Result<()> {
     serve(args.listen, args.backlog, |client| {
         let backend = Socket::connect(args.to, None, Window::Usual)?;
         Ok(Relay { client: End::new(client), backend: End::new(backend) })

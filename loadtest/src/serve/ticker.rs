@@ -3,10 +3,9 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use super::audience::{Audience, NAMES_END};
+use super::end_signals;
 use crate::cli::ServeTickerArgs;
 use crate::clock::{self, Monotonic};
 use crate::net::{Events, Token};
@@ -72,11 +71,4 @@ impl Ticker {
         self.made += 1;
         tick.frame(self.size, &self.pattern)
     }
-}
-
-/// What becomes readable at SIGTERM and SIGINT, which do nothing else from now on.
-fn end_signals() -> nix::Result<SignalFd> {
-    let signals = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT]);
-    signals.thread_block()?;
-    SignalFd::with_flags(&signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
 }

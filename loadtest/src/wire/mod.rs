@@ -6,22 +6,26 @@
 
 mod burst;
 mod echoing;
+mod hearing;
 mod inbox;
 mod ledger;
 mod mix;
 mod opening;
 mod pattern;
+mod planter;
 mod schedule;
 mod stamp;
 mod tick;
 
 pub(crate) use burst::Burst;
 pub(crate) use echoing::{Echoing, Next};
+pub(crate) use hearing::{Heard, Hearing};
 pub(crate) use inbox::{Event, Expected, Inbox};
 pub(crate) use ledger::{Faults, Ledger};
 pub(crate) use mix::Mix;
 pub(crate) use opening::{Accepted, Answered, Opening, Refused, accept};
 pub(crate) use pattern::Pattern;
+pub(crate) use planter::{Deed, Faulting, Planted};
 pub(crate) use schedule::{Schedule, Turns};
 pub(crate) use stamp::{ConnectionId, Kind, Stamp};
 pub(crate) use tick::{TICK_BYTES_MIN, Tick};
