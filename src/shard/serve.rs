@@ -13,17 +13,21 @@ use super::{Shard, refuse, respond};
 use crate::runtime::{Socket, Stream};
 use crate::wires::Arrival;
 
-/// Serves one accepted connection. Its phases are boxed, so that a session does not carry the state of its handshake
-/// for the rest of its life.
+/// Serves one accepted connection. Its phases are boxed, so that a session does not carry the state of its handshake,
+/// nor what it arrived with, for the rest of its life.
 ///
 /// # Cancel safety
 /// Dropping it closes what it holds, and is how a shard ends.
-pub(super) async fn run(slot: Slot, arrival: Arrival) {
-    match Box::pin(open(&slot.0, arrival)).await {
-        Some(Session::Pool(mut pump)) => pump.run().await,
-        Some(Session::Feed(mut session)) => session.run().await,
-        Some(Session::Dispatch(mut session)) => session.run().await,
-        None => {}
+pub(super) fn run(slot: Slot, arrival: Arrival) -> impl Future<Output = ()> {
+    let opening = Box::pin(open(slot.0.clone(), arrival));
+    async move {
+        let _slot = slot;
+        match opening.await {
+            Some(Session::Pool(mut pump)) => pump.run().await,
+            Some(Session::Feed(mut session)) => session.run().await,
+            Some(Session::Dispatch(mut session)) => session.run().await,
+            None => {}
+        }
     }
 }
 
@@ -38,7 +42,8 @@ enum Session {
 ///
 /// # Cancel safety
 /// Dropping it closes the connection; a client that is being refused may not hear why.
-async fn open(shard: &Rc<Shard>, arrival: Arrival) -> Option<Session> {
+async fn open(shard: Rc<Shard>, arrival: Arrival) -> Option<Session> {
+    let shard = &shard;
     let Arrival { fd, peer, listener } = arrival;
     let socket = Socket::accepted(&shard.driver, fd).ok()?;
     let mut visitor = Visitor::new(peer, listener);
