@@ -18,10 +18,7 @@ pub(crate) struct Keepalive {
     stage: Stage,
     /// `None` before the first ping.
     pings: Option<PingSeries>,
-    /// When the newest ping went, until it is answered.
-    asked_at: Option<Instant>,
-    /// The latest round trip that nobody has taken yet.
-    rtt: Option<Duration>,
+    trip: Trip,
     /// Whether bytes waited for the peer when it was last judged, and it has shown no life since.
     is_suspect: bool,
 }
@@ -35,6 +32,17 @@ enum Stage {
     Due { dead_at: Instant },
     /// For a sign of life.
     Asked { asked_at: Instant, dead_at: Instant },
+}
+
+/// What is known of the newest ping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trip {
+    /// Nothing more: there is none, or its round trip was taken.
+    None,
+    /// It went then, and is not answered.
+    Under { since: Instant },
+    /// It is answered, and nobody has taken this yet.
+    Over { rtt: Duration },
 }
 
 /// How a peer's connection stands, when its silence is judged.
@@ -56,7 +64,7 @@ pub(crate) enum Verdict {
 impl Keepalive {
     pub(crate) fn new(ping: Ping, now: Instant) -> Self {
         let stage = Stage::Resting { due_at: after(now, ping.every) };
-        Self { ping, stage, pings: None, asked_at: None, rtt: None, is_suspect: false }
+        Self { ping, stage, pings: None, trip: Trip::None, is_suspect: false }
     }
 
     /// Something came from the peer.
@@ -86,12 +94,8 @@ impl Keepalive {
 
     /// The peer has answered one of our pings.
     pub(crate) fn handle_pong(&mut self, answered: Answered, now: Instant) {
-        match answered {
-            Answered::Newest => {
-                let asked_at = self.asked_at.take();
-                self.rtt = asked_at.map(|at| now.saturating_duration_since(at)).or(self.rtt);
-            }
-            Answered::Earlier => {}
+        if let (Answered::Newest, Trip::Under { since }) = (answered, self.trip) {
+            self.trip = Trip::Over { rtt: now.saturating_duration_since(since) };
         }
     }
 
@@ -131,7 +135,7 @@ impl Keepalive {
     /// The ping that is due. `nonce` is where the payloads begin, the first time.
     pub(crate) fn next_frame(&mut self, key: Option<MaskKey>, nonce: u64, now: Instant) -> Vec<u8> {
         self.stage = Stage::Asked { asked_at: now, dead_at: after(now, self.ping.timeout) };
-        self.asked_at = Some(now);
+        self.trip = Trip::Under { since: now };
         self.pings.get_or_insert(PingSeries::new(nonce)).next_frame(key)
     }
 
@@ -142,7 +146,9 @@ impl Keepalive {
 
     /// The latest round trip, once.
     pub(crate) fn take_rtt(&mut self) -> Option<Duration> {
-        self.rtt.take()
+        let Trip::Over { rtt } = self.trip else { return None };
+        self.trip = Trip::None;
+        Some(rtt)
     }
 
     fn wait_longer(&mut self, now: Instant) {

@@ -8,13 +8,17 @@ use crate::feed::{Key, Message, Seq};
 
 /// Which subscriber of a hub. Ids are given again after [`Hub::unsubscribe`](super::Hub::unsubscribe).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SubscriberId(usize);
+pub struct SubscriberId(u32);
 
 impl SubscriberId {
+    fn at(index: usize) -> Self {
+        Self(u32::try_from(index).expect("a shard has fewer clients than there are numbers"))
+    }
+
     /// Its place among all, from 0: small numbers, for they are given again.
     #[must_use]
     pub fn index(self) -> usize {
-        self.0
+        usize::try_from(self.0).unwrap_or(usize::MAX)
     }
 }
 
@@ -209,8 +213,8 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn insert(&mut self, wish: Wish) -> SubscriberId {
-        let id = self.free.pop().unwrap_or(SubscriberId(self.slots.len()));
-        match self.slots.get_mut(id.0) {
+        let id = self.free.pop().unwrap_or_else(|| SubscriberId::at(self.slots.len()));
+        match self.slots.get_mut(id.index()) {
             Some(slot) => *slot = Some(Subscriber::new(wish)),
             None => self.slots.push(Some(Subscriber::new(wish))),
         }
@@ -218,19 +222,19 @@ impl Table {
     }
 
     pub(super) fn remove(&mut self, id: SubscriberId) -> Option<Subscriber> {
-        let subscriber = self.slots.get_mut(id.0)?.take()?;
+        let subscriber = self.slots.get_mut(id.index())?.take()?;
         self.free.push(id);
         Some(subscriber)
     }
 
     #[inline]
     pub(super) fn get(&self, id: SubscriberId) -> Option<&Subscriber> {
-        self.slots.get(id.0)?.as_ref()
+        self.slots.get(id.index())?.as_ref()
     }
 
     #[inline]
     pub(super) fn get_mut(&mut self, id: SubscriberId) -> Option<&mut Subscriber> {
-        self.slots.get_mut(id.0)?.as_mut()
+        self.slots.get_mut(id.index())?.as_mut()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -243,6 +247,6 @@ impl Table {
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (SubscriberId, &mut Subscriber)> {
         let slots = self.slots.iter_mut().enumerate();
-        slots.filter_map(|(index, slot)| Some((SubscriberId(index), slot.as_mut()?)))
+        slots.filter_map(|(index, slot)| Some((SubscriberId::at(index), slot.as_mut()?)))
     }
 }

@@ -39,11 +39,16 @@ struct Session {
     throttled: u64,
     /// When it closes, because the shard drains.
     leave_at: Option<Instant>,
-    /// What ended it, if it was not the subscriber's doing.
-    cause: Option<Cause>,
-    /// When what is left gets cut; set with the cause.
-    cut_at: Option<Instant>,
+    /// Boxed, for most sessions are not over.
+    end: Option<Box<End>>,
     is_cut: bool,
+}
+
+/// The end of a session.
+struct End {
+    cause: Cause,
+    /// When what is left gets cut.
+    cut_at: Instant,
 }
 
 /// A client of a feed, from its 101 to its end.
@@ -74,8 +79,7 @@ impl FeedSession {
             ledger: Ledger::open(&shard, visitor),
             received: Traffic::default(),
             leave_at: None,
-            cause: None,
-            cut_at: None,
+            end: None,
             is_cut: false,
             feed,
             shard,
@@ -114,7 +118,7 @@ impl Session {
             let disposition = self.subscriber.disposition();
             self.seat().lane.borrow_mut().settle(disposition);
             let is_gone = self.seat().fate.get() == Fate::Broken || self.seat().lane.borrow().is_closed();
-            self.is_cut = self.shard.is_cut.get() || self.cut_at.is_some_and(|at| at <= now);
+            self.is_cut = self.shard.is_cut.get() || self.cut_at().is_some_and(|at| at <= now);
             if is_gone || self.is_cut {
                 return Poll::Ready(());
             }
@@ -306,7 +310,7 @@ impl Session {
     fn wait(&self) -> Poll<()> {
         let evict_at = self.place.and_then(|place| self.feed.fanout.hub().borrow().evict_at(place));
         let times = [self.leave_at, evict_at, self.subscriber.deadline()];
-        let next = self.cut_at.or_else(|| times.into_iter().flatten().min());
+        let next = self.cut_at().or_else(|| times.into_iter().flatten().min());
         self.shard.driver.set_deadline(next);
         Poll::Pending
     }
@@ -343,13 +347,21 @@ impl Session {
     }
 
     fn note(&mut self, side: Side, why: Why, code: Option<CloseCode>) {
-        self.cause.get_or_insert(Cause { side, why, code });
         let close = self.ledger.route_state().map(|route| route.settings.close).unwrap_or_default();
-        self.cut_at.get_or_insert(self.shard.now() + close);
+        let cut_at = self.shard.now() + close;
+        self.end.get_or_insert_with(|| Box::new(End { cause: Cause { side, why, code }, cut_at }));
+    }
+
+    fn cause(&self) -> Option<Cause> {
+        self.end.as_ref().map(|end| end.cause)
+    }
+
+    fn cut_at(&self) -> Option<Instant> {
+        self.end.as_ref().map(|end| end.cut_at)
     }
 
     fn fail(&mut self) -> Poll<()> {
-        if self.cause.is_some_and(|cause| cause.why == Why::Fault) {
+        if self.cause().is_some_and(|cause| cause.why == Why::Fault) {
             return Poll::Ready(());
         }
         self.close(CloseCode::INTERNAL_ERROR, "internal error", Why::Fault);
@@ -360,8 +372,8 @@ impl Session {
 
     fn finish(&self) {
         let summary = Summary {
-            cause: self.cause,
-            is_cut: self.is_cut || self.cause.is_none(),
+            cause: self.cause(),
+            is_cut: self.is_cut || self.end.is_none(),
             from_client: self.received,
             from_backend: self.seat().delivered.get().traffic,
         };
