@@ -1,7 +1,7 @@
 //! The command line.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
@@ -51,7 +51,12 @@ pub(crate) enum Command {
     Feed(FeedArgs),
     /// Hold connections that say nothing after one echo, to see what they cost.
     Idle(IdleArgs),
-    /// Show again what an earlier run wrote with --json.
+    /// Hold several targets against each other, in several scenarios, and report ratios.
+    ///
+    /// A scenario file says what is started, measured and aimed at. Targets run on cores of their own and take turns;
+    /// a measurement that was disturbed is repeated. The tables are Markdown.
+    Compare(CompareArgs),
+    /// Show again what an earlier run or comparison wrote with --json.
     Report(ReportArgs),
 }
 
@@ -230,8 +235,7 @@ impl CommonArgs {
 
     /// Where the record goes.
     pub(crate) fn outputs(&self) -> Outputs {
-        let to_stdout = self.json.as_deref() == Some(Path::new(STDOUT));
-        Outputs { table: !to_stdout, json: self.json.clone(), html: self.html.clone() }
+        Outputs::new(self.json.as_deref(), self.html.as_deref())
     }
 }
 
@@ -344,6 +348,53 @@ pub(crate) struct FeedArgs {
     pub(crate) connect_rate: Option<f64>,
 }
 
+/// `compare`
+#[derive(Debug, Args)]
+pub(crate) struct CompareArgs {
+    /// What is compared, and with which loads.
+    pub(crate) file: PathBuf,
+    /// Only these scenarios.
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    pub(crate) scenario: Vec<String>,
+    /// Only these targets, and controls.
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    pub(crate) target: Vec<String>,
+    /// No controls, unless they are named.
+    #[arg(long)]
+    pub(crate) no_controls: bool,
+    /// How often each target is measured in each scenario.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) pairs: Option<u32>,
+    /// How long each time.
+    #[arg(long = "for", value_parser = humantime::parse_duration)]
+    pub(crate) duration: Option<Duration>,
+    /// How often a disturbed measurement is tried.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) attempts: Option<u32>,
+    /// How long to wait in all for other programs to be idle.
+    #[arg(long, value_parser = humantime::parse_duration)]
+    pub(crate) patience: Option<Duration>,
+    /// The cores of targets, such as 1 or 0-3,6; everything else has the others.
+    #[arg(long, value_name = "LIST")]
+    pub(crate) cores: Option<String>,
+    /// What stands for the placeholder {NAME}; may be repeated.
+    #[arg(long, value_name = "NAME=TEXT")]
+    pub(crate) set: Vec<String>,
+    /// Write everything as one JSON object: to FILE, or instead of the tables.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = STDOUT)]
+    pub(crate) json: Option<PathBuf>,
+    /// Also write one page with plots to FILE.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+}
+
+impl CompareArgs {
+    /// Where the comparison goes.
+    pub(crate) fn outputs(&self) -> Outputs {
+        Outputs::new(self.json.as_deref(), self.html.as_deref())
+    }
+}
+
 /// `report`
 #[derive(Debug, Args)]
 pub(crate) struct ReportArgs {
@@ -357,7 +408,7 @@ pub(crate) struct ReportArgs {
 impl ReportArgs {
     /// Where the record goes.
     pub(crate) fn outputs(&self) -> Outputs {
-        Outputs { table: true, json: None, html: self.html.clone() }
+        Outputs::new(None, self.html.as_deref())
     }
 }
 

@@ -9,6 +9,7 @@
 //!   done, a relay of bytes and a broadcaster of frames.
 //! - [`watch`]: what the servers cost, read from `/proc`; [`record`]: all that a run yields, as plain data;
 //!   [`report`]: that, for people and for machines.
+//! - [`compare`]: several targets, started, measured in turn and ended; [`comparison`]: what that yields.
 //!
 //! What it measures must be the server, so it does little itself: messages are masked once and stamped per use, a
 //! whole run leaves in one write, and no message allocates.
@@ -16,6 +17,8 @@
 mod cli;
 mod client;
 mod clock;
+mod compare;
+mod comparison;
 mod crew;
 mod host;
 mod limits;
@@ -52,16 +55,17 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<Verdict> {
-    let (record, outputs) = match cli.command {
+    let (found, outputs) = match cli.command {
         Command::Serve { command } => return serve(&command).map(|()| Verdict::Clean),
-        Command::Echo(args) => (scenario::echo(&args)?, args.common.outputs()),
-        Command::Storm(args) => (scenario::storm(&args)?, args.common.outputs()),
-        Command::Feed(args) => (scenario::feed(&args)?, args.common.outputs()),
-        Command::Idle(args) => (scenario::idle(&args)?, args.common.outputs()),
+        Command::Echo(args) => (scenario::echo(&args)?.into(), args.common.outputs()),
+        Command::Storm(args) => (scenario::storm(&args)?.into(), args.common.outputs()),
+        Command::Feed(args) => (scenario::feed(&args)?.into(), args.common.outputs()),
+        Command::Idle(args) => (scenario::idle(&args)?.into(), args.common.outputs()),
+        Command::Compare(args) => (compare::compare(&args)?.into(), args.outputs()),
         Command::Report(args) => (report::read(&args.file)?, args.outputs()),
     };
-    report::put(&record, &outputs)?;
-    Ok(record.verdict())
+    report::put(&found, &outputs)?;
+    Ok(found.verdict())
 }
 
 /// Serves until told to end.

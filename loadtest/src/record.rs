@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub(crate) use times::{Latency, Times, float, per, per_second};
+pub(crate) use times::{Latency, Times, per, per_second};
 
 use crate::wire::Faults;
 

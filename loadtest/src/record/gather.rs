@@ -3,26 +3,31 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::{
-    Costs, Cpu, Host, Latency, Memory, Process, Record, Run, Tls, Totals, Unit, float, per, per_second,
-};
+use super::{Costs, Cpu, Host, Latency, Memory, Process, Record, Run, Tls, Totals, Unit, per, per_second};
 use crate::client::Tally;
 use crate::watch::Cost;
-use crate::wire::Faults;
+use crate::wire::{Faults, float};
+
+impl Run {
+    /// What runs here and now.
+    pub(crate) fn begin(host: Host) -> Self {
+        Self {
+            command_line: std::env::args().collect(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_at: humantime::format_rfc3339_seconds(crate::clock::date()).to_string(),
+            host,
+        }
+    }
+}
 
 impl Record {
     /// A record of `command`, in which `unit`s are counted, and nothing has happened.
     pub(crate) fn begin(command: &str, unit: Unit, host: Host) -> Self {
         Self {
             command: command.to_owned(),
-            run: Run {
-                command_line: std::env::args().collect(),
-                version: env!("CARGO_PKG_VERSION").to_owned(),
-                started_at: humantime::format_rfc3339_seconds(crate::clock::date()).to_string(),
-                host,
-            },
+            run: Run::begin(host),
             settings: BTreeMap::new(),
             unit,
             seconds: 0.0,
@@ -106,10 +111,5 @@ impl Record {
     /// Adds a warning.
     pub(crate) fn warn(&mut self, warning: String) {
         self.warnings.push(warning);
-    }
-
-    /// The record as JSON.
-    pub(crate) fn to_json(&self) -> Value {
-        json!(self)
     }
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
+use crate::wire::float;
+
 /// Points of a curve for each factor of ten in what is left above a quantile.
 const POINTS_PER_NINE: u32 = 8;
 
@@ -87,25 +89,9 @@ pub(crate) fn per_second(count: u64, wall: Duration) -> f64 {
     float(count) / wall.as_secs_f64().max(f64::MIN_POSITIVE)
 }
 
-/// The number as a float, to 53 bits.
-pub(crate) fn float(count: u64) -> f64 {
-    let low = u32::try_from(count & u64::from(u32::MAX)).unwrap_or(u32::MAX);
-    let high = u32::try_from(count >> u32::BITS).unwrap_or(u32::MAX);
-    f64::from(high) * (f64::from(u32::MAX) + 1.0) + f64::from(low)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn makes_floats_of_large_counts() {
-        for (count, expected) in
-            [(0, 0.0), (1, 1.0), (u64::from(u32::MAX), 4_294_967_295.0), (1 << 40, 1.099_511_627_776e12)]
-        {
-            assert!((float(count) - expected).abs() < 0.5);
-        }
-    }
 
     #[test]
     fn a_curve_ends_where_samples_do() {

@@ -262,5 +262,5 @@ fn put(svg: &mut String, what: std::fmt::Arguments<'_>) {
 }
 
 fn count(count: usize) -> f64 {
-    crate::record::float(crate::wire::wide(count))
+    crate::wire::float(crate::wire::wide(count))
 }

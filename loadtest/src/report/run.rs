@@ -4,7 +4,8 @@ use super::page::Page;
 use super::plot::{Axis, Bars, Line, Measure, Pen, lines};
 use super::scale::Scale;
 use super::text::{grouped, micros, percent, rounded, short};
-use crate::record::{Interval, Latency, Record, Times, Unit, float};
+use crate::record::{Interval, Latency, Record, Times, Unit};
+use crate::wire::float;
 
 const TIME: Axis = Axis { label: "time of the run", scale: Scale::Linear, measure: Measure::Seconds };
 const LATENCY: Axis = Axis { label: "latency", scale: Scale::Log, measure: Measure::Time };

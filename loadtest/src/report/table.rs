@@ -43,7 +43,7 @@ impl Rows {
             self.add("rate", format!("{} {many}/s", rounded(totals.per_second)));
         }
         if totals.payload_bytes > 0 {
-            let megabytes = crate::record::float(totals.payload_bytes) / 1e6 / record.seconds;
+            let megabytes = crate::wire::float(totals.payload_bytes) / 1e6 / record.seconds;
             self.add("payload, each way", format!("{} MB/s", rounded(megabytes)));
         }
     }

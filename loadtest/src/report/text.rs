@@ -10,7 +10,7 @@ pub(super) fn rounded(figure: f64) -> String {
 }
 
 /// Three significant digits and no more than are needed.
-pub(super) fn short(figure: f64) -> String {
+pub(crate) fn short(figure: f64) -> String {
     let text = match figure.abs() {
         0.0..1.0 => format!("{figure:.3}"),
         1.0..10.0 => format!("{figure:.2}"),
@@ -29,6 +29,11 @@ pub(super) fn micros(figure: f64) -> String {
         1e3..1e6 => format!("{} ms", short(figure / 1e3)),
         _ => format!("{} s", short(figure / 1e6)),
     }
+}
+
+/// So many of something.
+pub(super) fn plural(count: u64, one: &str) -> String {
+    if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") }
 }
 
 /// A share of one.

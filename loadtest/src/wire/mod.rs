@@ -42,3 +42,17 @@ pub(crate) fn float(count: u64) -> f64 {
     let high = u32::try_from(count >> u32::BITS).unwrap_or(u32::MAX);
     f64::from(high) * (f64::from(u32::MAX) + 1.0) + f64::from(low)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn makes_floats_of_large_counts() {
+        for (count, expected) in
+            [(0, 0.0), (1, 1.0), (u64::from(u32::MAX), 4_294_967_295.0), (1 << 40, 1.099_511_627_776e12)]
+        {
+            assert!((float(count) - expected).abs() < 0.5);
+        }
+    }
+}
