@@ -1,5 +1,7 @@
 //! A place in a JSON document (RFC 6901), by which messages are told apart.
 
+use std::fmt;
+
 use serde_json::Value;
 
 /// A place in a JSON document.
@@ -39,6 +41,12 @@ impl Pointer {
         let mut document: Value = serde_json::from_slice(payload).ok()?;
         let value = document.pointer_mut(&self.0)?.take();
         matches!(value, Value::String(_) | Value::Number(_) | Value::Bool(_)).then_some(value)
+    }
+}
+
+impl fmt::Display for Pointer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 

@@ -64,11 +64,14 @@ fn a_status_is_a_page_for_people() {
         "fx       wss://spare.example/fx  up             2s ago     7        50    1,000      49,000        4       17        \
               600      400        5"
             .to_owned(),
+        "DISPATCH  OUTSTANDING   SENT  REPLIES  RETRIED  TIMED OUT  LOST  LATE  SURPLUS  PARTIAL  HELD BACK".to_owned(),
+        "work               12  2,000    1,950       20         21    22    23       24       25         26".to_owned(),
         "chat  ws://10.0.0.2:9001  10.0.0.2:9001  down   1m 30s         0     90  as the test wants"
             .to_owned(),
         "    0     0           12        10       100            5".to_owned(),
         "relay latency: p50 556 µs  p99 10.00 ms".to_owned(),
         "delivery of fx: p50 556 µs  p99 10.00 ms".to_owned(),
+        "reply of work/ws://10.0.0.3:9001 (10.0.0.3:9001): p50 556 µs  p99 10.00 ms".to_owned(),
         "3 log lines lost".to_owned(),
     ];
     for line in expected {

@@ -33,6 +33,10 @@ fn busy(overview: &mut Overview, looks: u64) {
         feed.deliveries.messages += 50_000 * looks;
         (feed.conflated, feed.dropped) = (600 * looks, 400 * looks);
     }
+    for dispatch in &mut overview.dispatches {
+        (dispatch.sent, dispatch.replies) = (700 * looks, 600 * looks);
+        (dispatch.retries, dispatch.timeouts, dispatch.lost) = (40 * looks, 30 * looks, 20 * looks);
+    }
     let relay = &mut overview.histograms.relay_seconds;
     relay.counts = vec![90 * looks, 9 * looks, looks, 0];
 }
@@ -44,7 +48,7 @@ fn start() -> Played {
 }
 
 #[test]
-fn a_small_terminal_shows_routes_feeds_backends_rates_latencies_and_closes() {
+fn a_small_terminal_shows_routes_feeds_dispatches_backends_rates_latencies_and_closes() {
     let admin = start();
     let mut terminal = watch(&admin);
     terminal.shows(BUSY);
@@ -61,6 +65,8 @@ fn a_small_terminal_shows_routes_feeds_backends_rates_latencies_and_closes() {
     has(&["chat ", "10", "3.0", "2.4k", "234 KiB"]);
     has(&["FEED", "SOURCE", "CLIENTS", "IN/s", "OUT/s", "MISSED/s", "LAG p99", "LAST"]);
     has(&["fx ", "up", "1,000", "50", "50k", "1.0k", "4", "2s"]);
+    has(&["DISPATCH", "WAITING", "SENT/s", "REPLIES/s", "RETRIED/s", "LOST/s", "REPLY p50", "p99"]);
+    has(&["work ", "12", "700", "600", "40", "50"]);
     has(&["chat/ws://10.0.0.1:9001", "up", "10"]);
     has(&["chat/ws://10.0.0.2:9001", "down", "0"]);
     has(&["q quit", "by sessions"]);
@@ -87,7 +93,7 @@ fn keys_sort_pause_and_scroll() {
     });
     let mut terminal = watch(&admin);
     // By sessions, the most first.
-    assert!(terminal.line("chat/ws://10.0.0.49:9001") < terminal.line("chat/ws://10.0.0.40:9001"));
+    assert!(terminal.line("chat/ws://10.0.0.49:9001") < terminal.line("chat/ws://10.0.0.45:9001"));
     terminal.press("sss");
     terminal.shows("by name");
     assert!(terminal.line("chat/ws://10.0.0.10:9001") < terminal.line("chat/ws://10.0.0.11:9001"));
@@ -179,6 +185,7 @@ fn without_a_terminal_it_prints_one_frame() {
     assert_eq!(code, Some(0), "{text}");
     assert!(text.contains(BUSY), "{text}");
     assert!(text.lines().any(|line| line.starts_with("fx ") && line.contains("50k")), "{text}");
+    assert!(text.lines().any(|line| line.starts_with("work ") && line.contains("700")), "{text}");
     assert_eq!(text.matches("draining").count(), 2, "{text}");
     assert!(!text.contains('\x1b') && !text.contains("q quit"), "{text}");
 }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::config::{BackendUrl, Config, Feed, Listen, Pool, Route, Target};
+use crate::config::{BackendUrl, Config, Dispatch, Feed, Listen, Pool, PoolId, Route, Target};
 
 /// Goes on with what listeners and pools have for TLS where the new configuration has the same: the tickets that
 /// clients hold, and the sessions of backends that can be resumed, stay good.
@@ -34,48 +34,64 @@ pub(super) fn changes(former: &Config, config: &Config) -> Vec<String> {
     let whole = whole.into_iter().filter(|(has_changed, _)| *has_changed);
     let mut changes: Vec<_> = whole.map(|(_, line)| line.to_owned()).collect();
     changes.extend(changes_of_listeners(&former.listeners, &config.listeners));
-    changes.extend(changes_of_pools(former, config));
-    changes.extend(changes_of_feeds(former, config));
+    changes.extend(changes_of("pool", &pools(former), &pools(config), |_, _| true));
+    changes.extend(changes_of("feed", &feeds(former), &feeds(config), Feed::is_like));
+    changes.extend(changes_of("dispatch", &dispatches(former), &dispatches(config), Dispatch::is_like));
     changes.extend(changes_of_routes(former, config));
     changes
 }
 
-fn changes_of_pools(former: &Config, config: &Config) -> Vec<String> {
-    let pools = |config: &Config| -> Vec<_> {
-        config.pools.iter().filter(|pool| Feed::of_pool(&pool.name).is_none()).cloned().collect()
-    };
-    let (former, pools) = (pools(former), pools(config));
-    let (old, new) = (by_name(&former, |pool| &pool.name), by_name(&pools, |pool| &pool.name));
-    let mut changes = gone("pool", &former, |pool| &pool.name, &new);
-    for pool in &pools {
-        match old.get(&*pool.name) {
-            None => changes.push(format!("pool {}: added", pool.name)),
-            Some(former) if *former == pool => {}
-            Some(former) => {
-                changes.push(format!("pool {}: changed", pool.name));
-                changes.extend(changes_of_backends(&format!("pool {}", pool.name), former, pool));
-            }
-        }
-    }
-    changes
+/// A pool, feed or dispatch: what it is called, and where its backends are.
+struct Whom<'c, T> {
+    name: &'c Arc<str>,
+    what: &'c T,
+    backends: Option<&'c Arc<Pool>>,
 }
 
-fn changes_of_feeds(former: &Config, config: &Config) -> Vec<String> {
-    let (old, new) = (by_name(&former.feeds, |feed| &feed.name), by_name(&config.feeds, |feed| &feed.name));
-    let mut changes = gone("feed", &former.feeds, |feed| &feed.name, &new);
-    for feed in &config.feeds {
-        let Some(was) = old.get(&*feed.name) else {
-            changes.push(format!("feed {}: added", feed.name));
-            continue;
-        };
-        let sources = |config: &Config, feed: &Feed| config.pools.get(feed.sources.index()).cloned();
-        let (old, new) = (sources(former, was), sources(config, feed));
-        if was.is_like(feed) && old == new {
-            continue;
-        }
-        changes.push(format!("feed {}: changed", feed.name));
-        if let Some((old, new)) = old.zip(new) {
-            changes.extend(changes_of_backends(&format!("feed {}", feed.name), &old, &new));
+impl<'c, T> Whom<'c, T> {
+    fn new(config: &'c Config, name: &'c Arc<str>, what: &'c T, backends: PoolId) -> Self {
+        Self { name, what, backends: config.pools.get(backends.index()) }
+    }
+}
+
+/// Those that stand under `[pool.NAME]`.
+fn pools(config: &Config) -> Vec<Whom<'_, Pool>> {
+    let is_own = |name: &str| Feed::of_pool(name).is_none() && Dispatch::of_pool(name).is_none();
+    let pools = (0..).map(PoolId).zip(&config.pools).filter(|(_, pool)| is_own(&pool.name));
+    pools.map(|(id, pool)| Whom::new(config, &pool.name, pool.as_ref(), id)).collect()
+}
+
+fn feeds(config: &Config) -> Vec<Whom<'_, Feed>> {
+    let feeds = config.feeds.iter();
+    feeds.map(|feed| Whom::new(config, &feed.name, feed.as_ref(), feed.sources)).collect()
+}
+
+fn dispatches(config: &Config) -> Vec<Whom<'_, Dispatch>> {
+    let dispatches = config.dispatches.iter();
+    dispatches
+        .map(|dispatch| Whom::new(config, &dispatch.name, dispatch.as_ref(), dispatch.backends))
+        .collect()
+}
+
+fn changes_of<T>(
+    kind: &str,
+    former: &[Whom<'_, T>],
+    now: &[Whom<'_, T>],
+    is_like: impl Fn(&T, &T) -> bool,
+) -> Vec<String> {
+    let (old, new) = (by_name(former, |whom| whom.name), by_name(now, |whom| whom.name));
+    let mut changes = gone(kind, former, |whom| whom.name, &new);
+    for whom in now {
+        let name = format!("{kind} {}", whom.name);
+        match old.get(&**whom.name) {
+            None => changes.push(format!("{name}: added")),
+            Some(was) if is_like(was.what, whom.what) && was.backends == whom.backends => {}
+            Some(was) => {
+                changes.push(format!("{name}: changed"));
+                if let Some((old, new)) = was.backends.zip(whom.backends) {
+                    changes.extend(changes_of_backends(&name, old, new));
+                }
+            }
         }
     }
     changes
@@ -226,6 +242,38 @@ mod tests {
         }
         let text = format!("[listen.public]\naddr = \":1\"\n{lines}");
         crate::config::parse(&text, "selat.toml", &Nothing).unwrap().config
+    }
+
+    #[test]
+    fn a_dispatch_is_told_of_by_its_name_and_its_backends() {
+        const WORK: &str = "[route.work]\ndispatch = \"work\"\n[dispatch.work]\nbackends = [\"ws://a\"]\n";
+        let former = read(WORK);
+        let rows: [(String, &[&str]); 7] = [
+            (WORK.to_owned(), &[]),
+            // Another place among the pools is no change.
+            (format!("[pool.chat]\nbackends = [\"ws://c\"]\n{WORK}"), &["pool chat: added"]),
+            (format!("{WORK}outstanding_max = 3\n"), &["dispatch work: changed"]),
+            (format!("{WORK}health = {{ probe = \"tcp\" }}\n"), &["dispatch work: changed"]),
+            (
+                WORK.replace("ws://a", "ws://b"),
+                &[
+                    "dispatch work: changed",
+                    "dispatch work: removed ws://a:80",
+                    "dispatch work: added ws://b:80",
+                ],
+            ),
+            (
+                WORK.replace("work", "play").replace("[route.play]", "[route.work]"),
+                &["dispatch work: removed", "dispatch play: added", "route work: changed"],
+            ),
+            (
+                "[route.work]\nrespond = \"echo\"\n".to_owned(),
+                &["dispatch work: removed", "route work: changed"],
+            ),
+        ];
+        for (lines, told) in rows {
+            assert_eq!(changes(&former, &read(&lines)), told, "{lines}");
+        }
     }
 
     #[test]

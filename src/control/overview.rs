@@ -1,6 +1,7 @@
 //! Everything that the control plane knows, put together for whoever looks.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::acme::Acme;
@@ -9,14 +10,14 @@ use super::feeds;
 use super::grants::Grants;
 use super::registry::{Backend, Pool, Registry};
 use super::reload::Generation;
-use crate::balance::BackendId;
-use crate::config::{Config, Feed, Listen};
+use crate::config::{Config, Dispatch, Feed, Listen};
 use crate::health;
 use crate::session::Why;
 use crate::telemetry::{
     BackendCounters, BackendOverview, BackendState, CertificateOverview, Closes, Counters, Dials, Directions,
-    Handshakes, HistogramView, Histograms, LimitHits, Overview, Phase, PoolOverview, Refusals, Refused,
-    RouteCounters, RouteOverview, Sessions, ShardOverview, Sides, Tally, TlsHandshakes,
+    DispatchCounters, DispatchOverview, Handshakes, HistogramView, Histograms, LimitHits, Overview, Phase,
+    PoolOverview, Refusals, Refused, RouteCounters, RouteOverview, Sessions, ShardOverview, Sides, Tally,
+    TlsHandshakes,
 };
 use crate::tls::Certificate;
 
@@ -38,9 +39,6 @@ pub(super) struct View<'c> {
 impl View<'_> {
     pub(super) fn overview(&self, now: Instant) -> Overview {
         let counters = self.books.counters();
-        let backends = self.books.backends();
-        let pools = self.registry.pools().iter().enumerate();
-        let pools = pools.filter(|(_, pool)| Feed::of_pool(&pool.settings.name).is_none());
         Overview {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_seconds: now.saturating_duration_since(self.since).as_secs_f64(),
@@ -51,10 +49,9 @@ impl View<'_> {
             routes: self.routes(&counters),
             unrouted: refusals(&counters.refused),
             tls_handshakes: handshakes(&counters.tls),
-            pools: pools
-                .map(|(at, pool)| pool_overview(pool, self.grants.waiting(at), &backends, now))
-                .collect(),
+            pools: self.pools(now),
             feeds: feeds::overview(self.config, &counters.feeds, now),
+            dispatches: self.dispatches(&counters),
             certificates: certificates(self.config),
             acme: self
                 .config
@@ -75,6 +72,47 @@ impl View<'_> {
         let former = counters.routes.keys().filter(|name| !is_present.contains(name));
         let routes = present.chain(former);
         routes.map(|name| route_overview(name, counters.routes.get(name).unwrap_or(&unused))).collect()
+    }
+
+    /// In the order of the configuration, but for the sources of feeds, which stand with those.
+    fn pools(&self, now: Instant) -> Vec<PoolOverview> {
+        let (counters, unused) = (self.books.backends(), BackendCounters::default());
+        let counters_of = |backend: &Backend| counters.get(&backend.id).unwrap_or(&unused);
+        let pools = self.registry.pools().iter().enumerate();
+        let pools = pools.filter(|(_, pool)| Feed::of_pool(&pool.settings.name).is_none());
+        let overview = |(at, pool): (usize, &Pool)| PoolOverview {
+            name: pool.settings.name.to_string(),
+            policy: self.policy(at, pool),
+            is_panicking: pool.is_panicking(),
+            waiting: self.grants.waiting(at).try_into().unwrap_or(u64::MAX),
+            backends: pool
+                .backends
+                .iter()
+                .map(|backend| backend_overview(pool, backend, counters_of(backend), now))
+                .collect(),
+        };
+        pools.map(overview).collect()
+    }
+
+    /// How a backend of the pool at this place is chosen: for a session, or for a message.
+    fn policy(&self, at: usize, pool: &Pool) -> String {
+        let dispatch = self.config.dispatches.iter().find(|dispatch| dispatch.backends.index() == at);
+        dispatch
+            .map_or_else(|| pool.settings.policy.to_string(), |dispatch| dispatch.settings.send.to_string())
+    }
+
+    /// In the order of the configuration.
+    fn dispatches(&self, counters: &Counters) -> Vec<DispatchOverview> {
+        let unused = DispatchCounters::default();
+        let overview = |dispatch: &Arc<Dispatch>| {
+            let backends = self.registry.pools().get(dispatch.backends.index());
+            let backends = backends.into_iter().flat_map(|pool| &pool.backends);
+            let named =
+                backends.map(|backend| (backend.id.0, backend.url.to_string(), backend.address.to_string()));
+            let counters = counters.dispatches.get(&dispatch.name).unwrap_or(&unused);
+            DispatchOverview::new(&dispatch.name, named, counters)
+        };
+        self.config.dispatches.iter().map(overview).collect()
     }
 
     fn shards(&self) -> Vec<ShardOverview> {
@@ -145,26 +183,6 @@ fn limits_hit(route: &RouteCounters) -> Vec<LimitHits> {
     ];
     let hits = hits.into_iter().filter(|(_, count)| *count > 0);
     hits.map(|(kind, count)| LimitHits { kind: kind.to_owned(), count }).collect()
-}
-
-fn pool_overview(
-    pool: &Pool,
-    waiting: usize,
-    counters: &HashMap<BackendId, BackendCounters>,
-    now: Instant,
-) -> PoolOverview {
-    let unknown = BackendCounters::default();
-    let backends = pool
-        .backends
-        .iter()
-        .map(|backend| backend_overview(pool, backend, counters.get(&backend.id).unwrap_or(&unknown), now));
-    PoolOverview {
-        name: pool.settings.name.to_string(),
-        policy: pool.settings.policy.to_string(),
-        is_panicking: pool.is_panicking(),
-        waiting: waiting.try_into().unwrap_or(u64::MAX),
-        backends: backends.collect(),
-    }
 }
 
 fn backend_overview(

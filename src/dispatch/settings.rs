@@ -1,5 +1,6 @@
 //! What a dispatch is told to do. Plain data; whoever reads the configuration fills it in.
 
+use std::fmt;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
@@ -101,4 +102,18 @@ pub enum Unanswered {
     Close,
     /// The client gets this in the place of the reply.
     Reply(Template),
+}
+
+impl fmt::Display for Send {
+    /// Who gets a message: `all`, or how the one is chosen, in the configuration's words.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::One(Balance::RoundRobin) => f.write_str("round-robin"),
+            Self::One(Balance::LeastOutstanding) => f.write_str("least-outstanding"),
+            Self::One(Balance::PowerOfTwo) => f.write_str("p2c"),
+            Self::One(Balance::Ewma) => f.write_str("ewma"),
+            Self::One(Balance::Hash(pointer)) => write!(f, "hash:{pointer}"),
+            Self::All(_) => f.write_str("all"),
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! An overview as a page of text: what `selat status` prints.
 
 use crate::config::ListenAddress;
-use crate::telemetry::{HistogramView, Overview};
+use crate::telemetry::{HistogramView, Overview, Replier};
 
 use super::table::{Align, table};
 use super::units::{age, bytes, counted, float, grouped, latency};
@@ -15,6 +15,7 @@ pub(super) fn text(overview: &Overview, address: &ListenAddress) -> String {
         format!("{}  {address}  {ready}\n{}\n", title(overview), reload(overview)),
         routes(overview),
         feeds(overview),
+        dispatches(overview),
         backends(overview),
         shards(overview),
         latencies(overview),
@@ -120,6 +121,43 @@ fn feeds(overview: &Overview) -> String {
     if rows.is_empty() { String::new() } else { table(heading, &rows) }
 }
 
+fn dispatches(overview: &Overview) -> String {
+    use Align::{Left, Right};
+    let heading = [
+        ("DISPATCH", Left),
+        ("OUTSTANDING", Right),
+        ("SENT", Right),
+        ("REPLIES", Right),
+        ("RETRIED", Right),
+        ("TIMED OUT", Right),
+        ("LOST", Right),
+        ("LATE", Right),
+        ("SURPLUS", Right),
+        ("PARTIAL", Right),
+        ("HELD BACK", Right),
+    ];
+    let rows: Vec<_> = overview
+        .dispatches
+        .iter()
+        .map(|dispatch| {
+            [
+                dispatch.name.clone(),
+                grouped(dispatch.outstanding),
+                grouped(dispatch.sent),
+                grouped(dispatch.replies),
+                grouped(dispatch.retries),
+                grouped(dispatch.timeouts),
+                grouped(dispatch.lost),
+                grouped(dispatch.late),
+                grouped(dispatch.surplus),
+                grouped(dispatch.partial),
+                grouped(dispatch.reordering),
+            ]
+        })
+        .collect();
+    if rows.is_empty() { String::new() } else { table(heading, &rows) }
+}
+
 fn backends(overview: &Overview) -> String {
     use Align::{Left, Right};
     let heading = [
@@ -190,9 +228,16 @@ fn latencies(overview: &Overview) -> String {
     let deliveries = overview.feeds.iter().filter_map(|feed| {
         Some(format!("delivery of {}: {}\n", feed.name, quantiles(&feed.delivery_seconds)?))
     });
+    let repliers = overview
+        .dispatches
+        .iter()
+        .flat_map(|dispatch| dispatch.backends.iter().map(move |backend| (&dispatch.name, backend)));
+    let replies = repliers.filter_map(|(dispatch, Replier { name, address, reply_seconds })| {
+        Some(format!("reply of {dispatch}/{name} ({address}): {}\n", quantiles(reply_seconds)?))
+    });
     let dropped = overview.log_lines_dropped;
     let dropped = (dropped > 0).then(|| format!("{} lost\n", counted(dropped, "log line")));
-    measured.chain(deliveries).chain(dropped).collect()
+    measured.chain(deliveries).chain(replies).chain(dropped).collect()
 }
 
 /// The median and the hundredth that takes longest; `None` if nothing was measured.

@@ -59,6 +59,16 @@ impl HistogramView {
         Self { bounds: self.bounds.clone(), counts: counts.collect(), sum: self.sum - earlier.sum }
     }
 
+    /// Both together; the fuller one, if their buckets are not the same.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        if self.bounds != other.bounds || self.counts.len() != other.counts.len() {
+            return if self.count() < other.count() { other.clone() } else { self.clone() };
+        }
+        let counts = self.counts.iter().zip(&other.counts).map(|(one, two)| one.saturating_add(*two));
+        Self { bounds: self.bounds.clone(), counts: counts.collect(), sum: self.sum + other.sum }
+    }
+
     /// The value that the share `quantile` (0 to 1) of all values does not pass, taken to be spread evenly within
     /// each bucket, as Prometheus's `histogram_quantile` does. Above every bound it is the last bound. `None` if
     /// nothing was counted.

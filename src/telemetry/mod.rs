@@ -7,6 +7,7 @@
 mod certificates;
 mod counters;
 mod dispatch;
+mod dispatch_overview;
 mod feed;
 mod feed_overview;
 mod histogram;
@@ -20,6 +21,7 @@ pub use counters::{
     Traffic,
 };
 pub use dispatch::DispatchCounters;
+pub use dispatch_overview::{DispatchOverview, Replier};
 pub use feed::{FeedCounters, SourceCounters, SourceState};
 pub use feed_overview::{CountByWhy, FeedOverview, FeedState, Lag};
 pub use histogram::{Histogram, SizeHistogram};

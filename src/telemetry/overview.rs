@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AcmeOverview, CertificateOverview, FeedOverview, HistogramView, Traffic};
+use super::{AcmeOverview, CertificateOverview, DispatchOverview, FeedOverview, HistogramView, Traffic};
 
 /// One look at a running selat.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -29,11 +29,15 @@ pub struct Overview {
     /// TLS handshakes; those with clients by what they came to, then those with backends.
     #[serde(default)]
     pub tls_handshakes: Vec<Handshakes>,
-    /// In the order of the configuration. The sources of a feed are no pool: they stand with it.
+    /// In the order of the configuration; behind them the backends of each dispatch, as `dispatch.NAME`. The sources of
+    /// a feed are no pool: they stand with it.
     pub pools: Vec<PoolOverview>,
     /// In the order of the configuration.
     #[serde(default)]
     pub feeds: Vec<FeedOverview>,
+    /// In the order of the configuration.
+    #[serde(default)]
+    pub dispatches: Vec<DispatchOverview>,
     /// By listener, in the order of the configuration.
     pub certificates: Vec<CertificateOverview>,
     /// How certificates are ordered; `None` where none are.

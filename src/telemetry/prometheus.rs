@@ -2,6 +2,7 @@
 //!
 //! Every family and its labels stand here; the labels' values come from the configuration and from fixed sets.
 
+mod dispatches;
 mod feeds;
 
 use std::fmt;
@@ -50,6 +51,7 @@ impl Collector for Scrape {
         families.pools(&self.0)?;
         families.backends(&self.0)?;
         families.feeds(&self.0)?;
+        families.dispatches(&self.0)?;
         families.certificates(&self.0)?;
         families.histograms(&self.0)
     }

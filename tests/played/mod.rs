@@ -7,8 +7,9 @@ use std::thread::{self, JoinHandle};
 use selat::config::ListenAddress;
 use selat::control::admin::{ASKS_MAX, Admin, Ask, DrainReport, ReloadReport, Token, UnknownBackend};
 use selat::telemetry::{
-    BackendOverview, BackendState, Closes, CountByWhy, Dials, Directions, FeedOverview, FeedState,
-    HistogramView, Lag, LimitHits, Overview, PoolOverview, Refusals, RouteOverview, ShardOverview, Traffic,
+    BackendOverview, BackendState, Closes, CountByWhy, Dials, Directions, DispatchOverview, FeedOverview,
+    FeedState, HistogramView, Lag, LimitHits, Overview, PoolOverview, Refusals, Replier, RouteOverview,
+    ShardOverview, Traffic,
 };
 use tokio::sync::{mpsc as asks, watch};
 
@@ -145,7 +146,7 @@ pub(crate) fn histogram(counts: [u64; 4]) -> HistogramView {
     HistogramView { bounds: vec![0.001, 0.01, 0.1], counts: counts.to_vec(), sum: 0.5 }
 }
 
-/// A process with a route, a pool of two backends, a feed and a shard, one of everything counted.
+/// A process with a route, a pool of two backends, a feed, a dispatch and a shard, one of everything counted.
 pub(crate) fn overview() -> Overview {
     let mut overview =
         Overview { version: "0.1.0".to_owned(), uptime_seconds: 3600.5, ..Overview::default() };
@@ -184,6 +185,7 @@ pub(crate) fn overview() -> Overview {
         ..PoolOverview::default()
     }];
     overview.feeds = vec![feed()];
+    overview.dispatches = vec![dispatch()];
     overview.histograms.relay_seconds = histogram([90, 9, 1, 0]);
     overview.histograms.message_bytes = histogram([0, 0, 1, 1]);
     overview.histograms.ping_rtt_seconds.client = histogram([1, 0, 0, 0]);
@@ -238,6 +240,29 @@ fn feed() -> FeedOverview {
         last_message_age_seconds: Some(2.5),
         delivery_seconds: histogram([90, 9, 1, 0]),
         ..FeedOverview::default()
+    }
+}
+
+fn dispatch() -> DispatchOverview {
+    let replier = |host: &str, counts| Replier {
+        name: format!("ws://{host}:9001"),
+        address: format!("{host}:9001"),
+        reply_seconds: histogram(counts),
+    };
+    DispatchOverview {
+        name: "work".to_owned(),
+        outstanding: 12,
+        sent: 2000,
+        replies: 1950,
+        retries: 20,
+        timeouts: 21,
+        lost: 22,
+        late: 23,
+        surplus: 24,
+        partial: 25,
+        reordering: 26,
+        reordering_bytes: 2700,
+        backends: vec![replier("10.0.0.3", [90, 9, 1, 0]), replier("10.0.0.4", [0; 4])],
     }
 }
 

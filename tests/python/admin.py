@@ -114,6 +114,17 @@ def scrape(address, route):
     assert value("selat_feed_topics", **feed) == 11
     assert value("selat_feed_last_message_age_seconds", **feed) == 2.5
     assert value("selat_feed_delivery_seconds_count", **feed) == 100
+    work = {"dispatch": "work"}
+    assert value("selat_dispatch_outstanding", **work) == 12
+    counted = {"sent": 2000, "replies": 1950, "retries": 20, "timeouts": 21, "lost": 22}
+    counted |= {"late": 23, "surplus": 24, "partial": 25}
+    for name, count in counted.items():
+        assert value(f"selat_dispatch_{name}_total", **work) == count, name
+    assert value("selat_dispatch_reorder_depth", **work) == 26
+    assert value("selat_dispatch_reorder_bytes", **work) == 2700
+    for host, count in [("10.0.0.3", 100), ("10.0.0.4", 0)]:
+        replier = {"backend": f"ws://{host}:9001", "address": f"{host}:9001"}
+        assert value("selat_dispatch_reply_seconds_count", **work, **replier) == count, host
     assert {"selat_message_size_bytes", "selat_backend_sessions", "selat_draining"} <= strict.keys()
 
 

@@ -3,6 +3,7 @@
 //! [`watch`] owns the terminal and gives it back however it ends; [`Screen`] decides what is shown, without a
 //! terminal.
 
+mod dispatches;
 mod feeds;
 mod rates;
 mod screen;

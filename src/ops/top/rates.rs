@@ -7,6 +7,7 @@ use crate::telemetry::{
 };
 
 use super::super::units::float;
+use super::dispatches::{self, DispatchRow};
 use super::feeds::{self, FeedRow};
 
 /// Everything that is shown of the time between two looks.
@@ -16,6 +17,7 @@ pub(super) struct Rates {
     pub(super) total: Row,
     pub(super) routes: Vec<Row>,
     pub(super) feeds: Vec<FeedRow>,
+    pub(super) dispatches: Vec<DispatchRow>,
     pub(super) backends: Vec<Row>,
     /// Of the relayed messages, both ways, in seconds.
     pub(super) relay: HistogramView,
@@ -64,6 +66,7 @@ impl Rates {
             total,
             routes,
             feeds: feeds::rows(earlier, now, speed),
+            dispatches: dispatches::rows(earlier, now, speed),
             backends: backends(earlier, now, speed),
             relay: now.histograms.relay_seconds.since(&earlier.histograms.relay_seconds),
             closes: closes(now),

@@ -1,4 +1,5 @@
-//! Draws the [`Screen`]: a head of five lines, routes, feeds if there are any, backends, keys.
+//! Draws the [`Screen`]: a head of five lines, routes, feeds and dispatches if there are any, backends,
+//! keys.
 
 use ratatui::Frame;
 use ratatui::buffer::Buffer;
@@ -11,9 +12,9 @@ use crate::telemetry::{BackendState, Overview, Phase};
 
 use super::super::status::{quantiles, title};
 use super::super::units::{amount, bytes, grouped};
-use super::feeds;
 use super::rates::{Rates, Row};
 use super::screen::{Mode, Screen};
+use super::{dispatches, feeds};
 
 /// The page that is printed where there is no terminal.
 const PAGE_WIDTH: u16 = 100;
@@ -35,9 +36,10 @@ pub(super) fn draw(screen: &mut Screen, frame: &mut Frame<'_>) {
 /// Draws it as text, with room for every line.
 pub(super) fn text(screen: &mut Screen) -> String {
     let rows = screen.shown.as_ref().map_or(0, |(_, rates)| {
-        // Each feed has its line, and all of them a heading and a gap.
-        let feeds = if rates.feeds.is_empty() { 0 } else { rates.feeds.len() + 2 };
-        rates.routes.len() + feeds + rates.backends.len()
+        // Each has its line, and all of a kind a heading and a gap.
+        let of_kind = |rows: usize| if rows == 0 { 0 } else { rows + 2 };
+        let (feeds, dispatches) = (of_kind(rates.feeds.len()), of_kind(rates.dispatches.len()));
+        rates.routes.len() + feeds + dispatches + rates.backends.len()
     });
     let height = u16::try_from(rows).unwrap_or(u16::MAX).saturating_add(HEAD_LINES + OTHER_LINES);
     let area = Rect::new(0, 0, PAGE_WIDTH, height);
@@ -60,13 +62,14 @@ fn render(screen: &mut Screen, area: Rect, buffer: &mut Buffer) {
     let sort = format!("{KEYS}  by {}", screen.sort.name());
     Line::from(sort).dim().render(keys, buffer);
     if let Some((_, rates)) = &screen.shown {
-        let Shares { routes, feeds, backends } = Shares::of(rates, tables.height);
-        let gap_of_feeds = u16::from(feeds > 0);
-        let [upper, _, middle, _, lower] =
-            Layout::vertical([routes, gap_of_feeds, feeds, 1, backends].map(Constraint::Length))
-                .areas(tables);
+        let Shares { routes, feeds, dispatches, backends } = Shares::of(rates, tables.height);
+        let (gap_of_feeds, gap_of_dispatches) = (u16::from(feeds > 0), u16::from(dispatches > 0));
+        let lines = [routes, gap_of_feeds, feeds, gap_of_dispatches, dispatches, 1, backends];
+        let [upper, _, of_feeds, _, of_dispatches, _, lower] =
+            Layout::vertical(lines.map(Constraint::Length)).areas(tables);
         table(Kind::Routes, &rates.routes, upper, buffer);
-        feeds::draw(&rates.feeds, middle, buffer);
+        feeds::draw(&rates.feeds, of_feeds, buffer);
+        dispatches::draw(&rates.dispatches, of_dispatches, buffer);
         let room = usize::from(backends.saturating_sub(1));
         screen.scroll = screen.scroll.min(rates.backends.len().saturating_sub(room));
         table(Kind::Backends, rates.backends.get(screen.scroll..).unwrap_or_default(), lower, buffer);
@@ -77,19 +80,23 @@ fn render(screen: &mut Screen, area: Rect, buffer: &mut Buffer) {
 struct Shares {
     routes: u16,
     feeds: u16,
+    dispatches: u16,
     backends: u16,
 }
 
 impl Shares {
-    /// The feeds get what they need, up to a third; of the rest the routes do, but leave the backends half.
+    /// The feeds get what they need, up to a third, and so do the dispatches; of the rest the routes do, but leave the
+    /// backends half.
     fn of(rates: &Rates, height: u16) -> Self {
         let lines = |rows: usize| u16::try_from(rows).unwrap_or(u16::MAX).saturating_add(1);
         let room = height.saturating_sub(1);
-        let feeds = if rates.feeds.is_empty() { 0 } else { lines(rates.feeds.len()).min(room / 3) };
-        let room = room.saturating_sub(feeds + u16::from(feeds > 0));
+        let of_kind = |rows: usize| if rows == 0 { 0 } else { lines(rows).min(room / 3) };
+        let (feeds, dispatches) = (of_kind(rates.feeds.len()), of_kind(rates.dispatches.len()));
+        let gaps = u16::from(feeds > 0) + u16::from(dispatches > 0);
+        let room = room.saturating_sub(feeds + dispatches + gaps);
         let (routes, backends) = (lines(rates.routes.len()), lines(rates.backends.len()));
         let routes = routes.min(room.saturating_sub(backends).max(room / 2));
-        Self { routes, feeds, backends: room.saturating_sub(routes) }
+        Self { routes, feeds, dispatches, backends: room.saturating_sub(routes) }
     }
 }
 
