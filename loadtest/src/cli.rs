@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::net::{Dialer, Security, Sessions, Suite, Target, Trust};
 use crate::report::Outputs;
-use crate::wire::{Mix, TICK_BYTES_MIN};
+use crate::wire::{Asks, Field, Mix, TICK_BYTES_MIN, is_token};
 
 /// What as a file means standard output.
 pub(crate) const STDOUT: &str = "-";
@@ -192,6 +192,12 @@ pub(crate) struct CommonArgs {
     /// For wss://: offer only this cipher suite, for instance TLS_AES_128_GCM_SHA256.
     #[arg(long, value_name = "SUITE")]
     pub(crate) cipher: Option<Suite>,
+    /// Ask for this subprotocol; may be repeated.
+    #[arg(long = "subprotocol", value_name = "NAME", value_parser = subprotocol)]
+    pub(crate) subprotocols: Vec<String>,
+    /// Send this field with the request to upgrade, as 'Origin: http://example.com'; may be repeated.
+    #[arg(long = "header", value_name = "FIELD")]
+    pub(crate) fields: Vec<Field>,
     /// Also report what this process costs; may be repeated.
     #[arg(long = "pid")]
     pub(crate) pids: Vec<u32>,
@@ -233,6 +239,11 @@ impl CommonArgs {
         Dialer::new(&self.target, &Security { trust, suite: self.cipher, sessions })
     }
 
+    /// What to ask for beside a WebSocket.
+    pub(crate) fn asks(&self) -> Asks {
+        Asks { subprotocols: self.subprotocols.clone(), fields: self.fields.clone() }
+    }
+
     /// Where the record goes.
     pub(crate) fn outputs(&self) -> Outputs {
         Outputs::new(self.json.as_deref(), self.html.as_deref())
@@ -257,6 +268,17 @@ pub(crate) struct EchoArgs {
     /// Messages a second over all connections, for instance 50k/s.
     #[arg(long, value_parser = rate)]
     pub(crate) rate: Option<f64>,
+    /// Let the load rise to begin with: connections are opened evenly within this time, and then --rate is reached in
+    /// as long again.
+    #[arg(long, default_value = "0s", value_parser = humantime::parse_duration)]
+    pub(crate) ramp: Duration,
+    /// Wait so long after an answer before sending another message.
+    #[arg(long, value_parser = humantime::parse_duration, conflicts_with = "rate")]
+    pub(crate) think: Option<Duration>,
+    /// Beside the others, this many connections that read a few KiB ten times a second, and send as fast as that lets
+    /// them. They are no part of what is measured, but they may find faults.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) slow: u32,
     /// Messages that each connection keeps in flight; with --rate, has in flight at most: those beyond leave late.
     /// [default: 1; with --rate 1024]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
@@ -410,6 +432,11 @@ impl ReportArgs {
     pub(crate) fn outputs(&self) -> Outputs {
         Outputs::new(None, self.html.as_deref())
     }
+}
+
+/// A subprotocol's name.
+fn subprotocol(text: &str) -> Result<String, String> {
+    if is_token(text) { Ok(text.to_owned()) } else { Err("not a name; it is one word".to_owned()) }
 }
 
 /// The length of a slice of time.

@@ -71,6 +71,9 @@ impl fmt::Display for Failure {
             Self::Refused(Refused::Accept) => {
                 f.write_str("the upgrade was answered with a wrong Sec-WebSocket-Accept")
             }
+            Self::Refused(Refused::Subprotocol) => {
+                f.write_str("the upgrade was answered with a subprotocol that was not asked for")
+            }
             Self::Refused(Refused::Malformed) => {
                 f.write_str("the upgrade was answered with something other than HTTP")
             }

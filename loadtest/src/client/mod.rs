@@ -1,5 +1,6 @@
 //! The client's side of measured connections.
 
+mod alarms;
 mod failure;
 mod flights;
 mod following;
@@ -8,6 +9,7 @@ mod session;
 mod swarm;
 mod tally;
 
+use alarms::Alarms;
 pub(crate) use failure::{Failure, Stage};
 pub(crate) use following::{Following, WAVES_MAX, Wave};
 pub(crate) use pace::Pace;
@@ -15,10 +17,12 @@ pub(crate) use session::{Life, Session};
 pub(crate) use swarm::{Share, Swarm};
 pub(crate) use tally::{Tally, new_times};
 
+use std::time::Duration;
+
 use selat::protocol::frame::MaskKey;
 
 use crate::net::Target;
-use crate::wire::{Burst, Expected, Kind, Mix, Opening, Pattern};
+use crate::wire::{Asks, Burst, Expected, Kind, Mix, Opening, Pattern};
 
 /// What a session does once its messages are answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +52,8 @@ pub(crate) enum Hears {
 pub(crate) enum Habit {
     /// Whatever comes.
     Reads,
+    /// A little at a time, and sends as fast as that lets it. No part of what is measured.
+    Slow,
     /// Nothing more, once it is open.
     Stuck,
 }
@@ -63,6 +69,12 @@ pub(crate) struct Plan {
     pub(crate) in_flight: u64,
     /// Whether messages wait until a [`Pace`] lets them go.
     pub(crate) is_paced: bool,
+    /// How long a session waits after an answer before it sends another message.
+    pub(crate) think: Option<Duration>,
+    /// Sessions from this one on read slowly.
+    pub(crate) slow_from: Option<u32>,
+    /// What they ask for beside a WebSocket.
+    pub(crate) asks: Asks,
     /// Messages in all. May be raised and lowered while sessions run.
     pub(crate) messages_max: u64,
     /// What follows them.
@@ -79,6 +91,9 @@ impl Plan {
             kind: Kind::Binary,
             in_flight: 1,
             is_paced: false,
+            think: None,
+            slow_from: None,
+            asks: Asks::default(),
             messages_max: u64::MAX,
             then: Then::Hold,
             hears: Hears::Answers,
@@ -92,6 +107,9 @@ impl Plan {
 
     /// Whether the `serial`-th session reads. Those that do not are spread over all.
     pub(crate) fn habit(&self, serial: u32) -> Habit {
+        if self.slow_from.is_some_and(|from| serial >= from) {
+            return Habit::Slow;
+        }
         let stuck = match self.hears {
             Hears::Answers => 0,
             Hears::Ticks { stuck } => stuck,
@@ -113,6 +131,8 @@ pub(crate) struct Kit {
     pub(crate) tally: Tally,
     /// What lets messages go, where the plan waits for it.
     pub(crate) pace: Option<Pace>,
+    /// What sessions have to do at a time.
+    pub(crate) alarms: Alarms,
     /// What those that follow a feed see together.
     pub(crate) following: Option<Following>,
     /// Scratch that TLS seals into.
@@ -128,12 +148,13 @@ impl Kit {
             Hears::Ticks { .. } => Expected::Ticks(Pattern::text()),
         };
         Self {
-            opening: Opening::new(&target.host, &target.path, fastrand::u128(..).to_ne_bytes()),
+            opening: Opening::new(&target.host, &target.path, &plan.asks, fastrand::u128(..).to_ne_bytes()),
             burst: Burst::new(&plan.mix, plan.kind, plan.in_flight, key),
             expected,
             key,
             tally: Tally::new(),
             pace: None,
+            alarms: Alarms::default(),
             following: None,
             sealed: Vec::new(),
             plan,

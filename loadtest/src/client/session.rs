@@ -1,15 +1,22 @@
 //! One connection's life: connect, TLS where it is spoken, upgrade, messages, closing handshake.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use selat::protocol::frame::{CloseCode, Header, MaskKey, Opcode, close_frame, mask};
 
+use super::alarms::{Alarm, Task};
 use super::flights::Flights;
 use super::tally::record;
 use super::{Failure, Habit, Kit, Plan, Stage, Then};
 use crate::clock;
 use crate::net::{Arrived, End, Flow, Inward, Moved, Ready, Stream};
 use crate::wire::{Answered, ConnectionId, Event, Inbox, Ledger, Stamp, Tick, wide};
+
+/// How often a slow session reads.
+const NAP: Duration = Duration::from_millis(100);
+
+/// Messages that a slow session has in flight at least, so that there is always something to read.
+const SLOW_IN_FLIGHT: u64 = 64;
 
 /// Whether a session goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +39,8 @@ pub(crate) struct Session {
     /// The ticks that have come, since the first.
     followed: Option<Ledger>,
     habit: Habit,
+    /// Where the swarm keeps it.
+    slot: usize,
     /// Messages sent whole.
     sent: u64,
     /// Bytes sent of the message after those.
@@ -40,12 +49,20 @@ pub(crate) struct Session {
     control: Vec<u8>,
     /// Messages that may have been sent by now.
     due: u64,
+    /// Messages that have been thought about, or will be.
+    thought: u64,
     flights: Flights,
 }
 
 impl Session {
     /// The session on a stream that is connecting.
-    pub(crate) fn new(stream: Stream, id: ConnectionId, started_at: Instant, plan: &Plan) -> Self {
+    pub(crate) fn new(
+        stream: Stream,
+        (slot, id): (usize, ConnectionId),
+        started_at: Instant,
+        plan: &Plan,
+    ) -> Self {
+        let habit = plan.habit(id.serial());
         Self {
             stream,
             stage: Stage::Connecting,
@@ -54,11 +71,18 @@ impl Session {
             inbox: Inbox::default(),
             ledger: Ledger::new(id),
             followed: None,
-            habit: plan.habit(id.serial()),
+            habit,
+            slot,
             sent: 0,
             sent_bytes: 0,
             control: Vec::new(),
-            due: if plan.is_paced { 0 } else { u64::MAX },
+            due: match plan.think {
+                _ if habit == Habit::Slow => u64::MAX,
+                Some(_) => plan.in_flight,
+                None if plan.is_paced => 0,
+                None => u64::MAX,
+            },
+            thought: 0,
             flights: Flights::default(),
         }
     }
@@ -112,9 +136,54 @@ impl Session {
             kit.tally.evicted += u64::from(ready.ended());
             return Ok(if ready.ended() { Life::Over } else { Life::Going });
         }
-        if !ready.to_read() {
+        if !ready.to_read() || self.naps(kit) {
             return self.flush(kit);
         }
+        self.read(ready, buffers, kit)
+    }
+
+    /// Does what it was to do about now.
+    ///
+    /// # Errors
+    /// The session is over and should not be.
+    pub(crate) fn handle_alarm(
+        &mut self,
+        task: Task,
+        buffers: &mut Inward,
+        kit: &mut Kit,
+    ) -> Result<Life, Failure> {
+        match task {
+            Task::Send(count) => {
+                self.due = self.due.saturating_add(count);
+                self.flush(kit)
+            }
+            Task::Read if !self.naps(kit) => self.read(Ready::ALL, buffers, kit),
+            Task::Read => {
+                self.set_alarm(kit, NAP, Task::Read);
+                match self.stream.read(buffers).map_err(Failure::at(self.stage))? {
+                    Arrived::Bytes { len, .. } => {
+                        let bytes = buffers.plain.get(..len).unwrap_or_default();
+                        self.handle_bytes(bytes, kit, clock::now())?;
+                        self.flush(kit)
+                    }
+                    Arrived::Blocked => Ok(Life::Going),
+                    Arrived::Ended(end) => self.handle_end(end, kit),
+                }
+            }
+        }
+    }
+
+    /// Whether it reads when it wakes only: a slow session, until the load ends.
+    fn naps(&self, kit: &Kit) -> bool {
+        self.habit == Habit::Slow && self.stage == Stage::Open && kit.plan.messages_max > 0
+    }
+
+    fn set_alarm(&self, kit: &mut Kit, after: Duration, task: Task) {
+        kit.alarms.set(Alarm { at: clock::now() + after, slot: self.slot, id: self.id(), task });
+    }
+
+    /// Reads whatever there is.
+    fn read(&mut self, ready: Ready, buffers: &mut Inward, kit: &mut Kit) -> Result<Life, Failure> {
         loop {
             match self.stream.read(buffers).map_err(Failure::at(self.stage))? {
                 Arrived::Bytes { len, emptied } => {
@@ -165,7 +234,11 @@ impl Session {
             }
             let allowed = match self.stage {
                 Stage::Open => {
-                    (self.ledger.settled() + kit.plan.in_flight).min(kit.plan.messages_max).min(self.due)
+                    let in_flight = match self.habit {
+                        Habit::Slow => kit.plan.in_flight.max(SLOW_IN_FLIGHT),
+                        Habit::Reads | Habit::Stuck => kit.plan.in_flight,
+                    };
+                    (self.ledger.settled() + in_flight).min(kit.plan.messages_max).min(self.due)
                 }
                 Stage::Connecting | Stage::Securing | Stage::Upgrading | Stage::Closing | Stage::Ending => 0,
             };
@@ -179,7 +252,7 @@ impl Session {
             let written = self.stream.write(rest, &mut kit.sealed).map_err(Failure::at(stage));
             let Moved::Bytes(len) = written? else { return Ok(Life::Going) };
             (self.sent, self.sent_bytes) = kit.burst.after(id, at, len);
-            kit.tally.sent += self.sent - at.0;
+            kit.tally.sent += (self.sent - at.0) * self.weight();
             self.flights.depart(self.sent + u64::from(self.sent_bytes > 0), now);
             if len < rest_bytes {
                 return Ok(Life::Going);
@@ -248,6 +321,9 @@ impl Session {
             Answered::Upgraded { head_bytes } => {
                 self.stage = Stage::Open;
                 kit.tally.opened += 1;
+                if self.habit == Habit::Slow {
+                    self.set_alarm(kit, NAP, Task::Read);
+                }
                 self.handle_frames(bytes.get(head_bytes..).unwrap_or_default(), kit, now)?;
             }
         }
@@ -263,7 +339,7 @@ impl Session {
                 Event::Message { stamp, bytes, intact } => {
                     let number = stamp.map_or(self.ledger.settled(), |stamp| stamp.number);
                     let connection = stamp.map_or(self.id(), |stamp| stamp.connection);
-                    kit.tally.bytes += wide(bytes);
+                    kit.tally.bytes += wide(bytes) * self.weight();
                     let intact = intact && bytes == kit.plan.mix.size(connection, number);
                     self.handle_message(stamp, intact, kit, now);
                 }
@@ -285,7 +361,7 @@ impl Session {
     #[inline]
     fn handle_message(&mut self, stamp: Option<Stamp>, intact: bool, kit: &mut Kit, now: Instant) {
         let (settled, faults) = (self.ledger.settled(), &mut kit.tally.faults);
-        kit.tally.answered += 1;
+        kit.tally.answered += self.weight();
         faults.corrupted += u64::from(!intact);
         match stamp {
             Some(stamp) => self.ledger.handle(stamp, self.sent, faults),
@@ -297,13 +373,28 @@ impl Session {
         }
     }
 
-    /// Times what has been answered: once for all that one read brought, since that came at one time.
+    /// How often what it sends and hears counts.
+    fn weight(&self) -> u64 {
+        u64::from(self.habit != Habit::Slow)
+    }
+
+    /// Times what has been answered, once for all that one read brought, since that came at one time; and thinks.
     #[inline]
     fn time(&mut self, kit: &mut Kit, now: Instant) {
-        self.time_up_to(self.ledger.settled(), kit, now);
+        let settled = self.ledger.settled();
+        self.time_up_to(settled, kit, now);
+        if let Some(think) = kit.plan.think
+            && settled > self.thought
+        {
+            self.set_alarm(kit, think, Task::Send(settled - self.thought));
+            self.thought = settled;
+        }
     }
 
     fn time_up_to(&mut self, end: u64, kit: &mut Kit, now: Instant) {
+        if self.habit == Habit::Slow {
+            return self.flights.forget(end);
+        }
         let serial = u64::from(self.id().serial());
         let (tally, pace) = (&mut kit.tally, &kit.pace);
         self.flights.land(end, |numbers, left_at| {

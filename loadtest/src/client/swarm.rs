@@ -164,7 +164,7 @@ impl Swarm {
         let (id, habit) = (ConnectionId::new(serial), self.kit.plan.habit(serial));
         let window = match habit {
             Habit::Reads => Window::Usual,
-            Habit::Stuck => Window::Small,
+            Habit::Slow | Habit::Stuck => Window::Small,
         };
         self.begun = self.begun.wrapping_add(1);
         self.kit.tally.begun += 1;
@@ -178,7 +178,7 @@ impl Swarm {
         let slot = self.vacant.pop().unwrap_or(self.slots.len());
         let token = Token::try_from(slot).context("more sessions than tokens")?;
         self.poll.add(&stream, token).context("cannot watch one more socket")?;
-        let session = Some(Session::new(stream, id, due, &self.kit.plan));
+        let session = Some(Session::new(stream, (slot, id), due, &self.kit.plan));
         match self.slots.get_mut(slot) {
             Some(vacant) => *vacant = session,
             None => self.slots.push(session),
@@ -197,6 +197,7 @@ impl Swarm {
         if let Some(pace) = &self.kit.pace {
             until = until.min(pace.next_due());
         }
+        until = self.kit.alarms.next().map_or(until, |alarm| alarm.min(until));
         self.poll.wait_until(&mut self.events, now, until).context("cannot wait")?;
         let events = std::mem::take(&mut self.events);
         for (token, ready) in events.iter() {
@@ -210,6 +211,12 @@ impl Swarm {
         let now = clock::now();
         self.expire(now);
         self.release(now);
+        while let Some(alarm) = self.kit.alarms.take(now) {
+            self.handle(alarm.slot, |session, buffers, kit| {
+                let is_meant = session.id() == alarm.id;
+                if is_meant { session.handle_alarm(alarm.task, buffers, kit) } else { Ok(Life::Going) }
+            });
+        }
         Ok(now)
     }
 

@@ -162,7 +162,7 @@ impl Tally {
             Failure::Refused(refused) => {
                 let reason = match refused {
                     Refused::Status(status) => status.to_string(),
-                    Refused::Accept | Refused::Malformed => failure.to_string(),
+                    Refused::Accept | Refused::Subprotocol | Refused::Malformed => failure.to_string(),
                 };
                 *self.refusals.entry(reason).or_default() += 1;
             }

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
+
 use super::{Cast, open_all, record};
 use crate::cli::EchoArgs;
 use crate::client::{Pace, Plan, Share, Swarm};
@@ -27,17 +29,27 @@ pub(crate) fn echo(args: &EchoArgs) -> anyhow::Result<Record> {
         kind: if args.text { Kind::Text } else { Kind::Binary },
         in_flight: in_flight.into(),
         is_paced: args.rate.is_some(),
+        think: args.think,
+        slow_from: Some(args.connections),
         messages_max: 0,
         ..Plan::echo(args.size.clone())
     };
     let stamp_bytes = plan.kind.stamp_bytes();
-    let script = args.common.script(Unit::Message, args.warmup, Some(args.duration));
-    let cast = Cast { sessions: args.connections, plan, tls: Sessions::Full };
+    let rise = if args.rate.is_some() { args.ramp } else { Duration::ZERO };
+    let script = args.common.script(Unit::Message, rise + args.warmup, Some(args.duration));
+    let sessions = args.connections.checked_add(args.slow).context("more connections than can be counted")?;
+    let connect_rate = match args.ramp.as_secs_f64() {
+        0.0 => args.connect_rate,
+        ramp => args.connect_rate.or(Some(f64::from(sessions) / ramp)),
+    };
+    let cast = Cast { sessions, plan, tls: Sessions::Full };
     let part = |share: Share| {
-        let schedule = args.rate.map(|rate| Schedule::new(rate, Duration::ZERO));
+        let schedule = args.rate.map(|rate| Schedule::new(rate, rise));
+        // A thread may have none but slow connections.
+        let schedule = schedule.filter(|_| share.first < args.connections);
         let turns =
             schedule.map(|schedule| Turns::new(schedule, (share.first, share.stride), args.connections));
-        Echo { connections: args.connections, connect_rate: args.connect_rate, turns }
+        Echo { connections: sessions, connect_rate, turns }
     };
     let mut measured = cast.play(&args.common, &script, part)?;
 
@@ -46,6 +58,12 @@ pub(crate) fn echo(args: &EchoArgs) -> anyhow::Result<Record> {
     record.set("connections", args.connections);
     record.set("size", args.size.to_string());
     record.set("in-flight", in_flight);
+    if args.slow > 0 {
+        record.set("slow", args.slow);
+    }
+    if let Some(think) = args.think {
+        record.set("think", humantime::format_duration(think).to_string());
+    }
     record.totals.sent = Some(tally.sent);
     record.latency.uncorrected = Times::with_curve(&tally.round_trips);
     if let Some(rate) = args.rate {
@@ -55,7 +73,7 @@ pub(crate) fn echo(args: &EchoArgs) -> anyhow::Result<Record> {
     }
     if let Some(memory) = &measured.memory {
         let [before, after] = memory;
-        record.memory(before, after, args.connections.into());
+        record.memory(before, after, sessions.into());
     }
     if args.size.smallest() < stamp_bytes {
         record.warn(format!("messages under {stamp_bytes} bytes carry no number: reordering cannot be seen"));

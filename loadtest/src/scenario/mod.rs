@@ -57,8 +57,9 @@ impl Cast {
         limits::make_room(self.sessions.into())?;
         let (watch, cores) = (Watch::new(&common.pids)?, common.cores(self.sessions)?);
         let (stride, timeout) = (u32::try_from(cores.len())?, common.timeout);
+        let plan = Plan { asks: common.asks(), ..self.plan };
         let role = |(first, core)| {
-            let (share, plan) = (Share { first, stride }, self.plan.clone());
+            let (share, plan) = (Share { first, stride }, plan.clone());
             let dialer = common.dialer(self.tls)?;
             let swarm = Box::new(move |bell| Swarm::new(dialer, plan, share, timeout, &bell));
             Ok(Role { part: part(share), swarm, core })

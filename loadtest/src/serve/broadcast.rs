@@ -11,7 +11,7 @@ use selat::protocol::frame::{Header, Opcode};
 use super::audience::{Audience, NAMES_END};
 use crate::cli::ServeBroadcastArgs;
 use crate::net::{Events, Moved, Socket, Target, Token, Transport};
-use crate::wire::{Answered, Opening};
+use crate::wire::{Answered, Asks, Opening};
 
 /// The source's name in the epoll set.
 const SOURCE: Token = NAMES_END;
@@ -64,7 +64,8 @@ impl Source {
     /// Connects, and waits until there is a WebSocket connection.
     fn open(target: &Target) -> anyhow::Result<Self> {
         ensure!(target.transport == Transport::Tcp, "it must be ws://…");
-        let opening = Opening::new(&target.host, &target.path, fastrand::u128(..).to_ne_bytes());
+        let opening =
+            Opening::new(&target.host, &target.path, &Asks::default(), fastrand::u128(..).to_ne_bytes());
         let mut stream = TcpStream::connect(target.address).context("cannot connect")?;
         stream.write_all(opening.request())?;
         let (mut scratch, mut pending) = (vec![0; READ_BYTES], Vec::new());

@@ -23,7 +23,7 @@ pub(crate) use hearing::{Heard, Hearing};
 pub(crate) use inbox::{Event, Expected, Inbox};
 pub(crate) use ledger::{Faults, Ledger};
 pub(crate) use mix::Mix;
-pub(crate) use opening::{Accepted, Answered, Opening, Refused, accept};
+pub(crate) use opening::{Accepted, Answered, Asks, Field, Opening, Refused, accept, is_token};
 pub(crate) use pattern::Pattern;
 pub(crate) use planter::{Deed, Faulting, Planted};
 pub(crate) use schedule::{Schedule, Turns};

@@ -32,7 +32,7 @@ impl Kind {
 pub(crate) const STAMP_BYTES_MAX: usize = 24;
 
 /// One connection of a run. Wraps after 2^24, far beyond what can be open at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ConnectionId(u32);
 
 impl ConnectionId {

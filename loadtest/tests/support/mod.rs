@@ -152,6 +152,11 @@ impl Ended {
     }
 }
 
+/// Starts the program, with its output and its errors piped.
+pub(crate) fn start(args: &[&str]) -> Child {
+    program(args).stderr(Stdio::piped()).spawn().expect("it starts")
+}
+
 /// Runs the program with `--json`; a run past the deadline is killed and fails the test.
 pub(crate) fn run(args: &[&str]) -> Ended {
     let mut command = program(args);
