@@ -8,9 +8,9 @@ use super::stage::{Goodbye, Settling, Word};
 use super::{Command, Context, Dispatcher, Doer, LineId, Port, Ports, Stage, line};
 use crate::dispatch::Board;
 use crate::dispatch::asked::Asked;
-use crate::dispatch::line::{Hope, Line, Open};
+use crate::dispatch::line::{Hope, Incoming, Line, Open};
 use crate::protocol::frame::{CloseCode, MaskKey, Opcode, close_frame, control_frame};
-use crate::session::{Cause, Output, Why, after};
+use crate::session::{Cause, Farewell, Output, Why, after};
 
 impl Dispatcher {
     /// The client's messages are not taken any more: everybody is told so once all that it asked is answered, or its time
@@ -144,6 +144,20 @@ impl Dispatcher {
     ) {
         let open = self.part_from(id, word, ports, context);
         self.bury(id, (open, Hope::Untried), ports, context);
+    }
+
+    /// A backend that gets no more messages: told so once it owes nothing.
+    pub(super) fn retire(&mut self, id: LineId, ports: &mut impl Ports, context: &mut Context<'_>) {
+        let is_idle = |open: &Open| {
+            open.owed.is_empty() && !open.is_receiving && matches!(open.incoming, Incoming::Between)
+        };
+        if self.open(id).is_some_and(is_idle) {
+            let farewell = Farewell::ServiceRestart;
+            let word = Word::new(farewell.code(), farewell.reason());
+            // Should it have been the last one, the client is told the same.
+            self.last_word = Some(word);
+            self.dismiss(id, word, ports, context);
+        }
     }
 
     /// A backend's stream has stopped.

@@ -9,7 +9,7 @@ use crate::dispatch::asked::{About, Asked, Parcel, Place};
 use crate::dispatch::hearing::{Heard, hear, is_control, payload};
 use crate::dispatch::{Balance, LineId, Send};
 use crate::protocol::frame::{CloseCode, Header, Violation};
-use crate::session::{Charge, Ending, Input, Output, Why, reason_for};
+use crate::session::{Charge, Ending, Input, Output, Peer, Why, reason_for};
 use crate::telemetry::Traffic;
 
 /// What becomes of the message that the client is sending.
@@ -178,7 +178,7 @@ impl Dispatcher {
         if is_end {
             match std::mem::replace(&mut self.sending, Sending::Nothing) {
                 Sending::Nothing => {}
-                Sending::Streaming(_) => self.streamed(context),
+                Sending::Streaming(_) => self.streamed(ports, context),
                 Sending::Draft(frames) => self.collected(frames, context),
                 Sending::Swallowed => self.swallowed(ports, context),
             }
@@ -187,19 +187,26 @@ impl Dispatcher {
     }
 
     /// A message has gone to those that were to get it.
-    fn streamed(&mut self, context: &mut Context<'_>) {
+    fn streamed(&mut self, ports: &mut impl Ports, context: &mut Context<'_>) {
         let place = self.exchange().is_some().then(|| self.expect(context.now));
-        self.owe(place, None, context);
+        self.owe(place, None, ports, context);
     }
 
     /// Those that were to get a message have got it.
-    pub(super) fn owe(&mut self, place: Option<Place>, about: Option<Rc<About>>, context: &mut Context<'_>) {
+    pub(super) fn owe(
+        &mut self,
+        place: Option<Place>,
+        about: Option<Rc<About>>,
+        ports: &mut impl Ports,
+        context: &mut Context<'_>,
+    ) {
         let mut receivers = 0;
-        for line in &mut self.lines {
+        for (id, line) in self.line_ids().zip(&mut self.lines) {
             let backend = line.backend;
             let Some(open) = line.open_mut().filter(|open| open.is_receiving) else { continue };
             open.is_receiving = false;
             receivers += 1;
+            ports.count(id, Peer::Client);
             context.board.counters.sent += 1;
             if let Some(place) = place {
                 open.owe(Asked { place, is_given_up: false, about: about.clone() });

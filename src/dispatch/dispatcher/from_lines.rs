@@ -6,7 +6,7 @@ use crate::dispatch::gather::Fate;
 use crate::dispatch::hearing::{Heard, hear};
 use crate::dispatch::line::{self, Incoming};
 use crate::dispatch::{Replies, Send};
-use crate::session::{Input, reason_for};
+use crate::session::{Input, Peer, reason_for};
 
 /// Bytes of a message that is kept until it is whole. A longer one has the client for itself from there on.
 const WHOLE_BYTES_MAX: usize = 64 << 10;
@@ -139,6 +139,9 @@ impl Dispatcher {
         context: &mut Context<'_>,
     ) {
         self.last_activity = context.now;
+        if is_end {
+            ports.count(id, Peer::Backend);
+        }
         let piece = read.bytes.get(read.used..read.used + len).unwrap_or_default();
         let is_new = self.open(id).is_some_and(|open| matches!(open.incoming, Incoming::Between));
         if is_new {

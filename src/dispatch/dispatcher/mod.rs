@@ -250,6 +250,13 @@ impl Dispatcher {
         self.go_on(ports, context);
     }
 
+    /// A backend's connections are to go: it is no candidate any more, and this one is closed as soon as it owes nothing.
+    /// To be called again until then, after anything was handled.
+    pub fn handle_retired(&mut self, line: LineId, ports: &mut impl Ports, context: &mut Context<'_>) {
+        self.retire(line, ports, context);
+        self.go_on(ports, context);
+    }
+
     /// Some of what waited for an end has left.
     pub fn handle_progress(&mut self, port: Port, ports: &mut impl Ports, context: &mut Context<'_>) {
         let stall = self.stall();

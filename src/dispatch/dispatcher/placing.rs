@@ -162,7 +162,7 @@ impl Dispatcher {
         self.mark(to);
         let (place, about) = parcel.sent();
         self.kept_bytes += about.as_ref().map_or(0, |about| about.kept_bytes());
-        self.owe(place, about, context);
+        self.owe(place, about, ports, context);
     }
 
     /// Dials until somebody is there again, where nobody is. Each backend has one chance; then the client is closed.

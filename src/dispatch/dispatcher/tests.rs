@@ -4,7 +4,7 @@ mod closing;
 mod replies;
 mod sending;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use crate::dispatch::{
     Balance, Board, Candidate, Exchange, LineId, Order, Port, Ports, Replies, Send, Settings, Unanswered,
 };
 use crate::protocol::frame::{Header, MaskKey, Opcode, mask};
-use crate::session::{self, Ending};
+use crate::session::{self, Ending, Peer};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -26,6 +26,8 @@ struct Wires {
     stuck: Vec<Port>,
     /// Who will not take what is written next.
     jams: Vec<Port>,
+    /// Whole messages of each line, by who sent them.
+    counted: HashMap<(LineId, Peer), u64>,
 }
 
 impl Ports for Wires {
@@ -34,6 +36,10 @@ impl Ports for Wires {
             self.stuck.push(to);
         }
         self.written.entry(to).or_default().extend_from_slice(bytes);
+    }
+
+    fn count(&mut self, line: LineId, from: Peer) {
+        *self.counted.entry((line, from)).or_default() += 1;
     }
 
     fn is_flushed(&self, port: Port) -> bool {

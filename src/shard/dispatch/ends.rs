@@ -3,6 +3,7 @@
 use super::outbox::Outbox;
 use crate::dispatch::{LineId, Port, Ports};
 use crate::runtime::Stream;
+use crate::session::Peer;
 use crate::shard::lane::Lane;
 use crate::shard::placement::Placement;
 
@@ -79,6 +80,11 @@ impl Ends {
         }
     }
 
+    /// Whether a backend's sessions have been sent away since this line opened.
+    pub(super) fn is_retired(&self, line: LineId) -> bool {
+        self.placement(line).is_some_and(Placement::is_retired)
+    }
+
     /// The names that lines have or may have had.
     pub(super) fn lines(&self) -> impl Iterator<Item = LineId> + use<> {
         (0..self.lines.len()).filter_map(|index| u16::try_from(index).ok()).map(LineId)
@@ -117,6 +123,15 @@ impl Ports for Ends {
         } else if let Some(bytes) = self.outbox.put(to, bytes) {
             self.write_now(to, &bytes);
             self.outbox.reclaim(to, bytes);
+        }
+    }
+
+    fn count(&mut self, line: LineId, from: Peer) {
+        let Some(placement) = self.placement(line) else { return };
+        let sessions = &mut placement.books().counters.borrow_mut().sessions;
+        match from {
+            Peer::Client => sessions.from_clients.add(0, 1),
+            Peer::Backend => sessions.from_backends.add(0, 1),
         }
     }
 

@@ -119,6 +119,7 @@ impl DispatchSession {
                 is_moving |= self.flow(Port::Line(line));
             }
             self.keep_time();
+            self.retire();
             is_moving |= self.deliver();
             is_moving |= self.obey();
             if self.settle() {
@@ -250,6 +251,15 @@ impl DispatchSession {
         if self.alarm.is_some_and(|at| at <= self.shard.now()) {
             self.alarm = None;
             self.with(|dispatcher, ends, context| dispatcher.handle_time(ends, context));
+        }
+    }
+
+    /// Parts from backends whose sessions are to go.
+    fn retire(&mut self) {
+        for line in self.ends.lines() {
+            if self.ends.is_retired(line) {
+                self.with(|dispatcher, ends, context| dispatcher.handle_retired(line, ends, context));
+            }
         }
     }
 

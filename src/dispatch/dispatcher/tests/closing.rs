@@ -34,6 +34,27 @@ fn a_client_that_closes_gets_what_it_asked_for_first() {
 }
 
 #[test]
+fn a_backend_that_is_to_go_is_left_when_it_owes_nothing() {
+    let mut world = World::open(turns(one()), 2);
+    world.client("a");
+    world.client("b");
+    world.candidates.remove(0);
+    let retire = |world: &mut World| {
+        world.with(|dispatcher, wires, context| dispatcher.handle_retired(LineId(0), wires, context));
+    };
+    retire(&mut world);
+    world.client("c");
+    assert_eq!(world.got(0), ["a"]);
+    world.backend(0, "A");
+    retire(&mut world);
+    assert_eq!((world.said(), world.got(0)), (vec!["A".to_owned()], vec!["close 1012".to_owned()]));
+    assert_eq!(world.got(1), ["b", "c"]);
+    let counted = |line, peer| world.wires.counted.get(&(LineId(line), peer)).copied();
+    assert_eq!((counted(0, Peer::Client), counted(0, Peer::Backend)), (Some(1), Some(1)));
+    assert_eq!((counted(1, Peer::Client), counted(1, Peer::Backend)), (Some(2), None));
+}
+
+#[test]
 fn what_does_not_come_in_time_is_not_waited_for_by_a_client_that_closes() {
     let mut world = World::new(turns(Exchange { timeout: Duration::from_secs(3600), ..one() }), 1);
     world.client("a");

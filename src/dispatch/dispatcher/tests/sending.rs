@@ -51,6 +51,7 @@ fn consecutive_messages_for_one_line_leave_in_one_write() {
         fn write(&mut self, to: Port, bytes: &[u8]) {
             self.0.push((to, bytes.len()));
         }
+        fn count(&mut self, _: LineId, _: Peer) {}
         fn is_flushed(&self, _: Port) -> bool {
             true
         }
