@@ -24,6 +24,10 @@
 //! once, crosses once to each shard that has clients, and is sent from there to all of them: each has a place in the
 //! feed's log, not a copy.
 //!
+//! A route to a [`dispatch`] leads to many: a client has a connection to each backend that one of its messages went to.
+//! [`dispatch::Dispatcher`] says which gets the next, what a backend's message answers, and when the client gets it;
+//! `shard::dispatch` moves the bytes.
+//!
 //! All of a shard's tasks are polled by one `runtime::Driver`, on epoll, inside a pinned glommio executor.
 //! Beside the shards there is one control thread (`control`): it judges the backends' [`health`] from what the
 //! shards report and its probes find, tells them all, grants permits, puts a new [`config::Config`] in force, serves
@@ -31,9 +35,9 @@
 //!
 //! # Rooms
 //!
-//! *Pure* rooms ([`balance`], [`config`], [`feed`], [`guard`], [`health`], [`json`], [`protocol`], [`routing`], [`session`],
-//! [`telemetry`], [`tls`], [`wires`]) touch neither clock nor socket: time, randomness and bytes are arguments. They
-//! build without the `runtime` feature, which proves it. *Shells* (`runtime`, `shard`, `control`) touch the world and
+//! *Pure* rooms ([`balance`], [`config`], [`dispatch`], [`feed`], [`guard`], [`health`], [`json`], [`protocol`],
+//! [`routing`], [`session`], [`telemetry`], [`tls`], [`wires`]) touch neither clock nor socket: time, randomness and
+//! bytes are arguments. They build without the `runtime` feature, which proves it. *Shells* (`runtime`, `shard`, `control`) touch the world and
 //! decide little. `server` puts them together; `load` reads a configuration from disk; `demo` shows them at work,
 //! `ops` asks a running one how it is. `tests/architecture.rs` holds everybody to it; `docs/adr` says why.
 
