@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tungstenite::Message;
 
 use super::python::Script;
+use super::site::Site;
 use super::ws::Client;
 use super::{Deadline, loopback};
 
@@ -196,6 +198,12 @@ pub(crate) fn meet_all<'w>(client: &mut Client, workers: impl IntoIterator<Item 
 /// Workers by these names.
 pub(crate) fn workers<const N: usize>(names: [&str; N]) -> [Worker; N] {
     names.map(Worker::start)
+}
+
+/// A proxy that does what this says, with a name of its own.
+pub(crate) fn run(text: &str) -> Site {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    Site::start(&format!("dispatch-{}", COUNT.fetch_add(1, Ordering::Relaxed)), text)
 }
 
 /// A route to a dispatch over these backends, in which this stands.
