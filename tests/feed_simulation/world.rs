@@ -10,6 +10,7 @@ use selat::json::Pointer;
 
 use super::client::{Client, Reader};
 use super::shard::{Shard, Why, Word};
+use crate::seeds::Simulation;
 
 const STEP: Duration = Duration::from_millis(10);
 
@@ -41,11 +42,11 @@ pub(crate) struct World {
     silent_until: Duration,
     clients: u32,
     /// What happened.
-    pub(crate) trace: Vec<String>,
+    trace: Vec<String>,
 }
 
-impl World {
-    pub(crate) fn new(seed: u64) -> Self {
+impl Simulation for World {
+    fn new(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let policies = [SlowPolicy::Conflate, SlowPolicy::DropOldest, SlowPolicy::Disconnect];
         let slow = Slow {
@@ -73,7 +74,7 @@ impl World {
         }
     }
 
-    pub(crate) fn run(&mut self) {
+    fn run(&mut self) {
         self.shards[OWNER].handle_state(State::default());
         for _ in 0..STEPS {
             self.trouble();
@@ -96,6 +97,12 @@ impl World {
         self.judge();
     }
 
+    fn trace(&self) -> &[String] {
+        &self.trace
+    }
+}
+
+impl World {
     /// From now on everybody reads. Whoever has not for long is gone, or there was nothing to read.
     fn unstick(&mut self) {
         for Shard { hub, clients, .. } in &mut self.shards {

@@ -9,6 +9,7 @@ use selat::health::{
 };
 
 use super::oracle::{Oracle, Told, recovery_max};
+use crate::seeds::Simulation;
 
 /// After which a dial times out.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -91,11 +92,11 @@ pub(crate) struct World {
     names: u32,
     season: Season,
     client_every: Duration,
-    pub(crate) trace: Vec<String>,
+    trace: Vec<String>,
 }
 
-impl World {
-    pub(crate) fn new(seed: u64) -> Self {
+impl Simulation for World {
+    fn new(seed: u64) -> Self {
         #[expect(clippy::disallowed_methods, reason = "virtual time needs some instant to count from")]
         let start = Instant::now();
         let mut rng = Rng::with_seed(seed);
@@ -124,7 +125,7 @@ impl World {
     }
 
     /// Goes through the seasons.
-    pub(crate) fn run(&mut self) {
+    fn run(&mut self) {
         let latency = DIAL_TIMEOUT + LATENCY_MAX;
         let settled = recovery_max(self.pool.settings(), latency) + latency;
         self.run_until(self.start + TROUBLE);
@@ -143,6 +144,12 @@ impl World {
         }
     }
 
+    fn trace(&self) -> &[String] {
+        &self.trace
+    }
+}
+
+impl World {
     fn run_until(&mut self, end: Instant) {
         loop {
             let due = self.backends.iter().filter(|backend| !backend.is_probing);

@@ -13,6 +13,7 @@ use super::pipe::Connection;
 use super::plan::{Character, PING};
 use super::proxy::{CLOSE, IDLE, Proxy, Relayed, index};
 use super::settings::settings;
+use crate::seeds::Simulation;
 
 /// Steps after which a session that has not ended never will.
 const STEPS_MAX: usize = 200_000;
@@ -37,7 +38,7 @@ pub(crate) struct World {
     /// The cause, since it appeared.
     cause: Option<Cause>,
     ends_since: Instant,
-    pub(crate) trace: Vec<String>,
+    trace: Vec<String>,
 }
 
 /// Something that can happen now.
@@ -51,8 +52,8 @@ enum Event {
     Order,
 }
 
-impl World {
-    pub(crate) fn new(seed: u64) -> Self {
+impl Simulation for World {
+    fn new(seed: u64) -> Self {
         #[expect(clippy::disallowed_methods, reason = "virtual time needs some instant to count from")]
         let start = Instant::now();
         let mut rng = Rng::with_seed(seed);
@@ -91,7 +92,7 @@ impl World {
     }
 
     /// Runs to the end of the session.
-    pub(crate) fn run(&mut self) {
+    fn run(&mut self) {
         for _ in 0..STEPS_MAX {
             if self.proxy.is_over() {
                 self.check_outcome();
@@ -112,6 +113,12 @@ impl World {
         panic!("the session does not end");
     }
 
+    fn trace(&self) -> &[String] {
+        &self.trace
+    }
+}
+
+impl World {
     fn events(&self) -> Vec<Event> {
         let mut events = Vec::new();
         for peer in Peer::BOTH {
