@@ -58,6 +58,11 @@ pub(crate) enum Command {
     Compare(CompareArgs),
     /// Show again what an earlier run or comparison wrote with --json.
     Report(ReportArgs),
+    /// Make a Markdown page of a template and of results beside it.
+    ///
+    /// A line `{{tables NAME}}` of the template becomes the tables of NAME.json; likewise `{{about NAME}}`, `{{remarks
+    /// NAME}}`, `{{plots NAME SCENARIO}}`, and for rows found by other means `{{table NAME}}`.
+    Page(PageArgs),
 }
 
 /// What to serve.
@@ -283,6 +288,9 @@ pub(crate) struct EchoArgs {
     /// [default: 1; with --rate 1024]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) in_flight: Option<u32>,
+    /// A client whose connection fails comes back at once; how long it went without an answer is reported.
+    #[arg(long, conflicts_with = "rate")]
+    pub(crate) reconnect: bool,
     /// How long to measure.
     #[arg(long = "for", default_value = "10s", value_parser = humantime::parse_duration)]
     pub(crate) duration: Duration,
@@ -425,6 +433,15 @@ pub(crate) struct ReportArgs {
     /// Also write one page with plots to FILE.
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
+}
+
+/// `page`
+#[derive(Debug, Args)]
+pub(crate) struct PageArgs {
+    /// Prose, and lines that ask for results.
+    pub(crate) template: PathBuf,
+    /// The page to write.
+    pub(crate) page: PathBuf,
 }
 
 impl ReportArgs {

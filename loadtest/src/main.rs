@@ -62,6 +62,10 @@ fn run(cli: Cli) -> anyhow::Result<Verdict> {
         Command::Feed(args) => (scenario::feed(&args)?.into(), args.common.outputs()),
         Command::Idle(args) => (scenario::idle(&args)?.into(), args.common.outputs()),
         Command::Compare(args) => (compare::compare(&args)?.into(), args.outputs()),
+        Command::Page(args) => {
+            report::document::write(&args.template, &args.page)?;
+            return Ok(Verdict::Clean);
+        }
         Command::Report(args) => (report::read(&args.file)?, args.outputs()),
     };
     report::put(&found, &outputs)?;

@@ -47,6 +47,10 @@ pub(crate) struct Record {
     /// From the first to the last follower's having a tick.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) spread: Option<Times>,
+    /// The longest time, in seconds, that a client went without an answer; the connections that it opened anew are one
+    /// client's. Absent where clients may have had nothing to ask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) silence: Option<f64>,
     /// What it cost.
     pub(crate) cost: Costs,
     /// What the server got wrong.

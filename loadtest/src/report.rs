@@ -1,6 +1,7 @@
 //! What was found, for people and for machines.
 
 mod comparison;
+pub(crate) mod document;
 mod page;
 mod plot;
 mod run;

@@ -88,7 +88,13 @@ targets = ["other"]
 fn measures_targets_in_turn_and_reports_ratios() {
     let bench = Bench::new("relays", RELAYS);
     let (log, page) = (bench.file("log"), bench.file("page.html"));
-    let (code, found, errors) = bench.compare(&["--set", &format!("log={log}"), "--html", &page]);
+    // What time was stolen from is rightly given up, and tells nothing here.
+    let mut tries = (0..10).map(|_| {
+        let _ = fs::remove_file(&log);
+        bench.compare(&["--set", &format!("log={log}"), "--html", &page])
+    });
+    let is_whole = |(_, _, errors): &(i32, Value, String)| !errors.contains("was stolen");
+    let (code, found, errors) = tries.find(is_whole).expect("a machine that is sometimes ours");
     assert_eq!(code, 0, "{errors}");
     // Whoever is first in one pass is last in the next; and `other` is started once for all of `a`, each time for `b`.
     let order: Vec<&str> =

@@ -5,6 +5,7 @@ mod failure;
 mod flights;
 mod following;
 mod pace;
+mod returns;
 mod session;
 mod swarm;
 mod tally;
@@ -73,6 +74,8 @@ pub(crate) struct Plan {
     pub(crate) think: Option<Duration>,
     /// Sessions from this one on read slowly.
     pub(crate) slow_from: Option<u32>,
+    /// Whether a session that fails is followed by another, at once.
+    pub(crate) reconnects: bool,
     /// What they ask for beside a WebSocket.
     pub(crate) asks: Asks,
     /// Messages in all. May be raised and lowered while sessions run.
@@ -93,6 +96,7 @@ impl Plan {
             is_paced: false,
             think: None,
             slow_from: None,
+            reconnects: false,
             asks: Asks::default(),
             messages_max: u64::MAX,
             then: Then::Hold,

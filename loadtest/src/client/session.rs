@@ -52,6 +52,8 @@ pub(crate) struct Session {
     /// Messages that have been thought about, or will be.
     thought: u64,
     flights: Flights,
+    /// When it was answered last, or one that it follows.
+    heard_at: Option<Instant>,
 }
 
 impl Session {
@@ -84,7 +86,19 @@ impl Session {
             },
             thought: 0,
             flights: Flights::default(),
+            heard_at: None,
         }
+    }
+
+    /// The same, for a client that comes back and was answered last at this time.
+    pub(crate) fn silent_since(mut self, heard_at: Option<Instant>) -> Self {
+        self.heard_at = heard_at;
+        self
+    }
+
+    /// When it was answered last; none before the first answer.
+    pub(crate) fn heard_at(&self) -> Option<Instant> {
+        self.heard_at
     }
 
     /// Which connection this is.
@@ -334,6 +348,7 @@ impl Session {
         if self.habit == Habit::Stuck {
             return Ok(());
         }
+        let settled = self.ledger.settled();
         while let Some(event) = self.inbox.next(&mut bytes, &kit.expected)? {
             match event {
                 Event::Message { stamp, bytes, intact } => {
@@ -349,6 +364,10 @@ impl Session {
             }
         }
         self.time(kit, now);
+        if self.ledger.settled() > settled {
+            let silence = self.heard_at.replace(now).map(|heard_at| now.duration_since(heard_at));
+            kit.tally.silence = kit.tally.silence.max(silence.unwrap_or_default());
+        }
         if self.stage == Stage::Open
             && kit.plan.then == Then::Close
             && self.ledger.settled() >= kit.plan.messages_max

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
+use super::returns::Returns;
 use super::tally::record;
 use super::{Failure, Habit, Kit, Life, Plan, Session, Stage};
 use crate::clock;
@@ -62,6 +63,7 @@ pub(crate) struct Swarm {
     is_called: bool,
     /// In order of time, since all sessions are given the same.
     deadlines: VecDeque<Deadline>,
+    returns: Returns,
     pub(crate) kit: Kit,
 }
 
@@ -95,6 +97,7 @@ impl Swarm {
             begun: 0,
             opening: 0,
             deadlines: VecDeque::new(),
+            returns: Returns::default(),
             kit: Kit::new(dialer.target(), plan),
             dialer,
         })
@@ -135,9 +138,9 @@ impl Swarm {
         std::mem::take(&mut self.is_called)
     }
 
-    /// Sessions that go on.
+    /// Sessions that go on, and those that will.
     pub(crate) fn alive(&self) -> usize {
-        self.slots.len() - self.vacant.len()
+        self.slots.len() - self.vacant.len() + self.returns.len()
     }
 
     /// Sessions that are connecting, securing or upgrading.
@@ -160,28 +163,33 @@ impl Swarm {
     /// # Errors
     /// The kernel cannot watch one more socket.
     pub(crate) fn open(&mut self, due: Instant) -> anyhow::Result<()> {
-        let serial = self.share.serial(self.begun);
-        let (id, habit) = (ConnectionId::new(serial), self.kit.plan.habit(serial));
+        let id = ConnectionId::new(self.share.serial(self.begun));
+        self.begun = self.begun.wrapping_add(1);
+        self.open_as(id, due, None)
+    }
+
+    /// Begins a session of this client, who was answered last at `heard_at`, if ever.
+    fn open_as(&mut self, id: ConnectionId, due: Instant, heard_at: Option<Instant>) -> anyhow::Result<()> {
+        let (serial, habit) = (id.serial(), self.kit.plan.habit(id.serial()));
         let window = match habit {
             Habit::Reads => Window::Usual,
             Habit::Slow | Habit::Stuck => Window::Small,
         };
-        self.begun = self.begun.wrapping_add(1);
         self.kit.tally.begun += 1;
         let stream = match self.dialer.dial(serial, window) {
             Ok(stream) => stream,
             Err(broken) => {
-                self.fail(&Failure::at(Stage::Connecting)(broken));
+                self.fail(id, &Failure::at(Stage::Connecting)(broken), heard_at);
                 return Ok(());
             }
         };
         let slot = self.vacant.pop().unwrap_or(self.slots.len());
         let token = Token::try_from(slot).context("more sessions than tokens")?;
         self.poll.add(&stream, token).context("cannot watch one more socket")?;
-        let session = Some(Session::new(stream, (slot, id), due, &self.kit.plan));
+        let session = Session::new(stream, (slot, id), due, &self.kit.plan).silent_since(heard_at);
         match self.slots.get_mut(slot) {
-            Some(vacant) => *vacant = session,
-            None => self.slots.push(session),
+            Some(vacant) => *vacant = Some(session),
+            None => self.slots.push(Some(session)),
         }
         self.opening += 1;
         self.deadlines.push_back(Deadline { at: clock::now() + self.timeout, slot, id });
@@ -197,6 +205,7 @@ impl Swarm {
         if let Some(pace) = &self.kit.pace {
             until = until.min(pace.next_due());
         }
+        until = self.returns.next().map_or(until, |due| due.min(until));
         until = self.kit.alarms.next().map_or(until, |alarm| alarm.min(until));
         self.poll.wait_until(&mut self.events, now, until).context("cannot wait")?;
         let events = std::mem::take(&mut self.events);
@@ -210,6 +219,9 @@ impl Swarm {
         self.events = events;
         let now = clock::now();
         self.expire(now);
+        while let Some(client) = self.returns.take(now) {
+            self.open_as(client.id, client.due, Some(client.heard_at))?;
+        }
         self.release(now);
         while let Some(alarm) = self.kit.alarms.take(now) {
             self.handle(alarm.slot, |session, buffers, kit| {
@@ -252,6 +264,18 @@ impl Swarm {
         self.for_each(|session, kit| session.flush(kit));
     }
 
+    /// Lets nobody come back any more; whoever waits for an answer has been silent up to now.
+    pub(crate) fn settle(&mut self) {
+        let now = clock::now();
+        self.kit.plan.reconnects = false;
+        let waiting =
+            self.slots.iter().flatten().filter(|session| session.in_flight() > 0 || is_opening(session));
+        let heard = waiting.filter_map(Session::heard_at);
+        let heard = heard.chain(self.returns.give_up().map(|client| client.heard_at));
+        let silence = heard.map(|heard_at| now.duration_since(heard_at)).max();
+        self.kit.tally.silence = self.kit.tally.silence.max(silence.unwrap_or_default());
+    }
+
     /// Closes every session, and waits until all have ended or timed out.
     ///
     /// # Errors
@@ -288,20 +312,26 @@ impl Swarm {
             self.opening -= 1;
         }
         if outcome != Ok(Life::Going) {
-            let lost = session.in_flight();
+            let (id, lost, heard_at) = (session.id(), session.in_flight(), session.heard_at());
             *place = None;
             self.vacant.push(slot);
             match outcome {
                 Ok(_) => self.completed += 1,
                 Err(failure) => {
                     self.kit.tally.faults.lose(lost);
-                    self.fail(&failure);
+                    self.fail(id, &failure, heard_at);
                 }
             }
         }
     }
 
-    fn fail(&mut self, failure: &Failure) {
+    /// Counts a failure of a client that was answered last at `heard_at`, if it ever was; and lets it come back.
+    fn fail(&mut self, id: ConnectionId, failure: &Failure, heard_at: Option<Instant>) {
+        if self.kit.plan.reconnects
+            && let Some(heard_at) = heard_at
+        {
+            self.returns.add(id, clock::now(), heard_at);
+        }
         self.failed += 1;
         self.first_failure.get_or_insert_with(|| failure.to_string());
         self.kit.tally.fail(failure);
@@ -311,7 +341,8 @@ impl Swarm {
         while self.deadlines.front().is_some_and(|deadline| deadline.at <= now) {
             let Some(deadline) = self.deadlines.pop_front() else { return };
             self.handle(deadline.slot, |session, _, kit| {
-                let met = session.id() != deadline.id || session.rests(kit);
+                let is_back = kit.plan.reconnects && session.stage() == Stage::Open;
+                let met = session.id() != deadline.id || session.rests(kit) || is_back;
                 if met { Ok(Life::Going) } else { Err(Failure::TimedOut(session.stage())) }
             });
         }

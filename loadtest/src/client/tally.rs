@@ -59,6 +59,8 @@ pub(crate) struct Tally {
     pub(crate) corrected: Histogram<u64>,
     /// Nanoseconds by which this thread was late to let messages leave that were due.
     pub(crate) lag: Histogram<u64>,
+    /// The longest time that a connection, with those it was followed by, went without an answer.
+    pub(crate) silence: Duration,
     /// Nanoseconds from when a session was to begin to the end of TCP, of completed sessions.
     pub(crate) sessions: Histogram<u64>,
     /// The number after the greatest of the ticks that have come; taking leaves it.
@@ -92,6 +94,7 @@ impl Tally {
             round_trips: times.clone(),
             corrected: times.clone(),
             lag: times.clone(),
+            silence: Duration::ZERO,
             sessions: times,
             tick_end: 0,
             waves: Vec::new(),
@@ -142,6 +145,7 @@ impl Tally {
             sum.add(more).expect("all have the same bounds");
         }
         self.tick_end = self.tick_end.max(other.tick_end);
+        self.silence = self.silence.max(other.silence);
     }
 
     /// Counts a TLS handshake.

@@ -31,7 +31,7 @@ impl Pass {
             kib: sum(target.iter().map(|process| Some(process.memory?.pss_kib_per_connection))),
             latency: record.latency.felt().map(percentiles),
             spread: record.spread.as_ref().map(percentiles),
-            silence: None,
+            silence: record.silence,
             faults: record.faults.total() + record.failed(),
             failed: record.failed(),
             stolen: record.cost.stolen,

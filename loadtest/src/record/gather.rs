@@ -35,6 +35,7 @@ impl Record {
             latency: Latency::default(),
             session: None,
             spread: None,
+            silence: None,
             cost: Costs::default(),
             faults: Faults::default(),
             failures: BTreeMap::new(),

@@ -1,4 +1,4 @@
-//! Plots as SVG: lines over an axis, and bars. Colours are classes, to which the page gives a style.
+//! Plots as SVG: lines over an axis, and bars. Colours are classes, which the page or [`alone`] give a style.
 
 use std::fmt::Write;
 
@@ -160,6 +160,12 @@ impl Bars<'_> {
         }
         svg + "</svg>"
     }
+}
+
+/// A plot as a file of its own, light or dark as its reader is.
+pub(super) fn alone(svg: &str) -> String {
+    let paper = r#"<rect class="paper" width="100%" height="100%"/>"#;
+    svg.replacen('>', &format!("><style>{}</style>{paper}", super::style::PLOT), 1) + "\n"
 }
 
 /// Where the figures of a plot lie.

@@ -13,6 +13,7 @@ pub(super) fn table(record: &Record) -> String {
     }
     rows.totals(record);
     rows.latency(record);
+    rows.silence(record);
     rows.cost(record);
     for (what, count) in &record.counts {
         rows.add(what, count);
@@ -60,6 +61,12 @@ impl Rows {
             if let Some(times) = times {
                 self.times(label, times);
             }
+        }
+    }
+
+    fn silence(&mut self, record: &Record) {
+        if let Some(silence) = record.silence {
+            self.add("longest silence", format!("{} ms", rounded(silence * 1e3)));
         }
     }
 

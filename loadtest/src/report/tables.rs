@@ -105,7 +105,7 @@ fn costs(comparison: &Comparison) -> Vec<Vec<String>> {
             let figure = measured.figure(scenario.metric)?;
             let most = scenario.most.filter(|_| subject == Some(&measured.target));
             let measure = scenario.metric.measure(scenario.unit);
-            Some(format!("{} {measure}{}{}", short(figure), judged(figure, most), inverse(scenario, figure)))
+            Some(format!("{} {measure}{}{}", plain(figure), judged(figure, most), inverse(scenario, figure)))
         });
         if let Some(subject) = subject {
             let cell = |ratio: Option<f64>, most: Option<f64>| match ratio {
@@ -149,8 +149,8 @@ fn bases(comparison: &Comparison) -> Vec<Vec<String>> {
             Some(format!(
                 "{ratio:.2} {} = {} / {} {}",
                 if base.within.holds(ratio) { "✓" } else { "✗" },
-                short(measured.figure(scenario.metric)?),
-                short(of_base),
+                plain(measured.figure(scenario.metric)?),
+                plain(of_base),
                 scenario.metric.measure(scenario.unit)
             ))
         });

@@ -30,6 +30,7 @@ pub(crate) fn echo(args: &EchoArgs) -> anyhow::Result<Record> {
         in_flight: in_flight.into(),
         is_paced: args.rate.is_some(),
         think: args.think,
+        reconnects: args.reconnect,
         slow_from: Some(args.connections),
         messages_max: 0,
         ..Plan::echo(args.size.clone())
@@ -65,6 +66,9 @@ pub(crate) fn echo(args: &EchoArgs) -> anyhow::Result<Record> {
         record.set("think", humantime::format_duration(think).to_string());
     }
     record.totals.sent = Some(tally.sent);
+    // One that thinks, or waits until it is due, is silent of its own will.
+    record.silence =
+        (args.rate.is_none() && args.think.is_none()).then_some(measured.whole.silence.as_secs_f64());
     record.latency.uncorrected = Times::with_curve(&tally.round_trips);
     if let Some(rate) = args.rate {
         record.set("rate", rate);
@@ -99,6 +103,7 @@ impl Part for Echo {
     }
 
     fn finish(&mut self, swarm: &mut Swarm, _: u64) -> anyhow::Result<()> {
+        swarm.settle();
         swarm.kit.pace = None;
         swarm.allow(0);
         swarm.run(clock::now() + DRAIN, |swarm| swarm.in_flight() == 0)?;
