@@ -4,7 +4,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import peers
+from . import install
 
 DAYS = 2
 
@@ -22,13 +22,13 @@ class Certificate:
     def made_in(cls, directory):
         made = cls(directory / "certificate.pem", directory / "key.pem", directory / "both.pem")
         command = [
-            peers.tool("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc",
+            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc",
             "-keyout", str(made.key), "-out", str(made.chain), "-days", str(DAYS), "-subj", "/CN=bench-peers",
             # One that is a CA's would not do as a server's.
             "-addext", "basicConstraints=critical,CA:FALSE", "-addext", "subjectAltName=IP:127.0.0.1",
         ]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode != 0:
-            raise peers.NotReady(f"openssl made no certificate:\n{done.stderr}")
+            raise install.Missing(f"openssl made no certificate:\n{done.stderr}")
         made.both.write_text(made.chain.read_text() + made.key.read_text())
         return made
