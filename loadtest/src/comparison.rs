@@ -65,6 +65,9 @@ pub(crate) struct Scenario {
     /// The greatest figure of the subject itself that is aimed at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) most: Option<f64>,
+    /// Whether something is broken on purpose, so that faults are what is measured.
+    #[serde(default)]
+    pub(crate) is_broken: bool,
     /// What each target is measured against, where that is itself under another load.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) base: Option<Base>,

@@ -267,6 +267,7 @@ impl Found {
             command_line: self.command_line,
             at_most: scenario.at_most.iter().map(|(name, most)| (name.get_ref().clone(), *most)).collect(),
             most: scenario.most,
+            is_broken: scenario.kill.is_some(),
             base: scenario.base.as_ref().map(|base| Base { title: base.title.clone(), within: base.within }),
             results: self.results.into_iter().map(finished).collect(),
         }

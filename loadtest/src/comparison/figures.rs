@@ -115,9 +115,10 @@ impl Comparison {
 
     /// Whether all was measured, and the subject made no mistake.
     pub(crate) fn verdict(&self) -> Verdict {
-        let all = self.scenarios.iter().flat_map(|scenario| &scenario.results);
-        let is_sound = |measured: &Measured| {
-            let is_subject = self.subject.as_deref() == Some(&measured.target);
+        let all = self.scenarios.iter();
+        let all = all.flat_map(|scenario| scenario.results.iter().map(|result| (scenario.is_broken, result)));
+        let is_sound = |(is_broken, measured): (bool, &Measured)| {
+            let is_subject = self.subject.as_deref() == Some(&measured.target) && !is_broken;
             measured
                 .passes
                 .iter()

@@ -47,7 +47,12 @@ pub(super) fn remarks(comparison: &Comparison) -> Vec<String> {
             let all = || measured.passes.iter().chain(&measured.base);
             let faults: u64 = all().map(|pass| pass.faults).sum();
             if faults > 0 {
-                remarks.push(format!("{of}: {faults} faults (lost, changed or refused)"));
+                let failed: u64 = all().map(|pass| pass.failed).sum();
+                let measured = measured.passes.len() + measured.base.len();
+                remarks.push(format!(
+                    "{of}: {} messages lost or changed, {failed} sessions failed or refused, in {measured} measurements",
+                    faults - failed
+                ));
             }
             let mut errors: Vec<&String> = all().filter_map(|pass| pass.error.as_ref()).collect();
             errors.sort();
