@@ -209,9 +209,9 @@ impl Open {
         }
     }
 
-    /// Gives memory back that only a burst needed.
+    /// Gives memory back: a client that waits for nothing has many lines, and mostly for long.
     pub(super) fn shrink(&mut self) {
-        if self.owed.is_empty() && self.owed.capacity() > 64 {
+        if self.owed.is_empty() {
             self.owed = VecDeque::new();
         }
     }

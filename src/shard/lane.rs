@@ -78,6 +78,11 @@ impl Lane {
         Ok(Some(kept + len))
     }
 
+    /// The connection, unless it is closed.
+    pub(super) fn stream(&self) -> Option<&Stream> {
+        self.stream.as_ref()
+    }
+
     /// Whether the connection was reset.
     pub(super) fn is_broken(&self) -> bool {
         self.stream.as_ref().is_some_and(Stream::is_broken)

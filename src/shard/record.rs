@@ -1,5 +1,6 @@
 //! The books of one session: counters while it lasts, one log record at its end.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::Shard;
@@ -8,6 +9,7 @@ use super::placement::Placement;
 use super::plan::RouteState;
 use super::visitor::Visitor;
 use crate::guard::Identity;
+use crate::runtime::Stream;
 use crate::session::{Cause, Peer, Side};
 use crate::telemetry::{Ended, Sessions, Traffic, close_label};
 use crate::wires::{End, SessionRecord};
@@ -37,6 +39,11 @@ impl Ledger {
     /// The route that the session took.
     pub(super) fn route_state(&self) -> Option<&RouteState> {
         self.visitor.route().map(|route| &**route)
+    }
+
+    /// The client, and what it has connected to by `socket`, for backends that want to hear it.
+    pub(super) fn endpoints(&self, socket: &Stream) -> Option<(SocketAddr, SocketAddr)> {
+        self.visitor.endpoints(socket)
     }
 
     /// The client has proved who it is.

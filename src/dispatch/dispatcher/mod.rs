@@ -310,7 +310,12 @@ impl Dispatcher {
 
     /// What to do next; to be asked until there is nothing, after anything was handled.
     pub fn poll_command(&mut self) -> Option<Command> {
-        self.commands.pop_front()
+        let command = self.commands.pop_front();
+        if command.is_none() {
+            // It will not dial again for long.
+            self.commands = VecDeque::new();
+        }
+        command
     }
 
     /// Whether bytes of this end would be used now.

@@ -78,8 +78,11 @@ impl Ask {
     pub fn again(request: &UpgradeRequest<'_>, rewrite: &Rewrite<'_>) -> Self {
         let mut request = request.clone();
         request.withhold_extensions();
+        let mut head = request.head_for(rewrite);
+        // It is kept as long as the client is there.
+        head.shrink_to_fit();
         Self {
-            head: request.head_for(rewrite),
+            head,
             key: *request.key(),
             protocols: request.protocols().map(<[u8]>::to_vec).collect(),
             offers_deflate: false,

@@ -67,6 +67,11 @@ impl Ends {
         }
     }
 
+    /// The client's connection, unless it is closed.
+    pub(super) fn client(&self) -> Option<&Stream> {
+        self.client.lane.stream()
+    }
+
     pub(super) fn placement(&self, line: LineId) -> Option<&Placement> {
         Some(&self.lines.get(line.index())?.as_ref()?.placement)
     }

@@ -21,8 +21,6 @@ use crate::wires::{self, Ruling};
 /// What a client has asked for, to be asked again of other backends.
 pub(in crate::shard) struct Origin {
     ask: Ask,
-    /// The client, and what it has connected to, for backends that want to hear it.
-    endpoints: Option<(SocketAddr, SocketAddr)>,
     /// What the first backend has chosen: all have to.
     protocol: Option<Vec<u8>>,
 }
@@ -37,11 +35,13 @@ impl Origin {
     ) -> Self {
         Self {
             ask: dial::again(&shard.plan(), request, (visitor, client)),
-            endpoints: visitor.endpoints(client),
             protocol: chosen_protocol(answer),
         }
     }
 }
+
+/// The client, and what it has connected to, for backends that want to hear it.
+pub(super) type Endpoints = Option<(SocketAddr, SocketAddr)>;
 
 /// A connection that is being opened.
 pub(super) struct Dial {
@@ -64,11 +64,11 @@ impl Dial {
         shard: &Rc<Shard>,
         dispatch: &DispatchState,
         backend: BackendId,
-        origin: &Rc<Origin>,
+        (origin, endpoints): (&Rc<Origin>, Endpoints),
     ) -> Rc<Self> {
         let dial = Rc::new(Self { outcome: RefCell::default() });
         let (shard_, pool, origin) = (shard.clone(), dispatch.pool(), origin.clone());
-        let task = run(shard_, pool, backend, origin, (dial.clone(), shard.driver.current()));
+        let task = run(shard_, pool, backend, (origin, endpoints), (dial.clone(), shard.driver.current()));
         shard.driver.spawn(task);
         dial
     }
@@ -85,10 +85,10 @@ async fn run(
     shard: Rc<Shard>,
     pool: Rc<PoolState>,
     backend: BackendId,
-    origin: Rc<Origin>,
+    (origin, endpoints): (Rc<Origin>, Endpoints),
     (dial, task): (Rc<Dial>, TaskId),
 ) {
-    let opened = open(&shard, &pool, backend, &origin).await;
+    let opened = open(&shard, &pool, backend, (&origin, endpoints)).await;
     // A session that is over does not want it any more.
     if Rc::strong_count(&dial) > 1 {
         dial.outcome.replace(Some(opened));
@@ -104,20 +104,21 @@ async fn open(
     shard: &Rc<Shard>,
     pool: &Rc<PoolState>,
     backend: BackendId,
-    origin: &Origin,
+    (origin, endpoints): (&Origin, Endpoints),
 ) -> Result<Opened, NotOpened> {
     let at = shard.now() + pool.pool.borrow().connect;
     let permit = shard.driver.until(at, permit(shard, pool, backend)).await.map_err(|_| NotOpened)??;
     let mut placement = Placement::take(shard, pool, backend, permit);
     let began = shard.now();
-    let (outcome, opened) = match shard.driver.until(at, handshake(shard, pool, backend, origin)).await {
-        Ok(Ok(asked)) => (Some(Outcome::Answered), Some(asked)),
-        Ok(Err(NotAsked::Refused)) => (Some(Outcome::Answered), None),
-        Ok(Err(NotAsked::Invalid)) => (Some(Outcome::Failed), None),
-        Ok(Err(NotAsked::NotDialled(NotDialled::NoResource))) => (None, None),
-        Ok(Err(NotAsked::NotDialled(NotDialled::Failed(outcome)))) => (Some(outcome), None),
-        Err(_) => (Some(Outcome::TimedOut), None),
-    };
+    let (outcome, opened) =
+        match shard.driver.until(at, handshake(shard, pool, backend, (origin, endpoints))).await {
+            Ok(Ok(asked)) => (Some(Outcome::Answered), Some(asked)),
+            Ok(Err(NotAsked::Refused)) => (Some(Outcome::Answered), None),
+            Ok(Err(NotAsked::Invalid)) => (Some(Outcome::Failed), None),
+            Ok(Err(NotAsked::NotDialled(NotDialled::NoResource))) => (None, None),
+            Ok(Err(NotAsked::NotDialled(NotDialled::Failed(outcome)))) => (Some(outcome), None),
+            Err(_) => (Some(Outcome::TimedOut), None),
+        };
     if let Some(outcome) = outcome {
         place::note(shard, pool, &placement, outcome);
     }
@@ -158,7 +159,7 @@ async fn handshake(
     shard: &Shard,
     pool: &PoolState,
     backend: BackendId,
-    origin: &Origin,
+    (origin, endpoints): (&Origin, Endpoints),
 ) -> Result<Asked, NotAsked> {
     // A backend that has just left the pool.
     let gone = || NotAsked::NotDialled(NotDialled::Failed(Outcome::Refused));
@@ -167,7 +168,7 @@ async fn handshake(
     let url = &settings.backends.get(view.spec).ok_or_else(gone)?.url;
     let mut announcement = Vec::new();
     if let Some(version) = settings.send_proxy {
-        proxy_protocol::encode(version, origin.endpoints, &mut announcement);
+        proxy_protocol::encode(version, endpoints, &mut announcement);
     }
     let stream =
         dial::connect(shard, pool, (&view, url), &announcement).await.map_err(NotAsked::NotDialled)?;

@@ -27,6 +27,8 @@ pub(super) struct DispatchState {
     pool: RefCell<Rc<PoolState>>,
     board: RefCell<Board>,
     outbox: RefCell<Outbox>,
+    /// Room for a list of candidates.
+    spare: RefCell<Vec<Candidate>>,
     is_gone: Cell<bool>,
 }
 
@@ -38,6 +40,7 @@ impl DispatchState {
             pool: RefCell::new(pool.clone()),
             board: RefCell::default(),
             outbox: RefCell::default(),
+            spare: RefCell::default(),
             is_gone: Cell::new(false),
         })
     }
@@ -69,11 +72,13 @@ impl DispatchState {
     }
 
     /// The backends that may get messages now.
-    fn list_candidates(&self, candidates: &mut Vec<Candidate>) {
+    fn candidates(&self) -> Vec<Candidate> {
+        let mut candidates = self.spare.take();
         candidates.clear();
         let pool = self.pool.borrow();
         let selector = pool.selector.borrow();
         let open = selector.open();
         candidates.extend(open.map(|(backend, weight, identity)| Candidate { backend, weight, identity }));
+        candidates
     }
 }

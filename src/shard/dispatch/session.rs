@@ -30,7 +30,7 @@ pub(in crate::shard) struct DispatchSession {
     ends: Ends,
     origin: Rc<Origin>,
     dials: Vec<(LineId, Rc<Dial>)>,
-    /// As of this step.
+    /// As of this step: lent, as the outbox is.
     candidates: Vec<Candidate>,
     ledger: Ledger,
     /// Of what was forwarded, what is in the counters: the client's, the backends'.
@@ -69,8 +69,7 @@ impl DispatchSession {
             dispatch,
             shard,
         };
-        session.dispatch.list_candidates(&mut session.candidates);
-        session.with_outbox(|session| {
+        session.with_loan(|session| {
             session.take(Port::Line(LineId(0)), &opening.early_from_backend);
             session.take(Port::Client, &opening.early_from_client);
         });
@@ -82,7 +81,7 @@ impl DispatchSession {
     /// # Cancel safety
     /// Dropping it closes all its connections at once.
     pub(in crate::shard) async fn run(&mut self) {
-        poll_fn(|_| match catch_unwind(AssertUnwindSafe(|| self.with_outbox(Self::step))) {
+        poll_fn(|_| match catch_unwind(AssertUnwindSafe(|| self.with_loan(Self::step))) {
             Ok(poll) => poll,
             Err(_) if self.has_faulted => Poll::Ready(()),
             Err(_) => catch_unwind(AssertUnwindSafe(|| self.fail())).unwrap_or(Poll::Ready(())),
@@ -110,7 +109,6 @@ impl DispatchSession {
     }
 
     fn step(&mut self) -> Poll<()> {
-        self.dispatch.list_candidates(&mut self.candidates);
         self.take_orders();
         for _ in 0..TURN_ROUNDS {
             let mut is_moving = self.take_dials();
@@ -284,7 +282,8 @@ impl DispatchSession {
             self.ends.drop_line(line);
             self.dials.retain(|(dialled, _)| *dialled != line);
             if let Command::Dial { line, backend } = command {
-                let dial = Dial::begin(&self.shard, &self.dispatch, backend, &self.origin);
+                let endpoints = self.ends.client().and_then(|client| self.ledger.endpoints(client));
+                let dial = Dial::begin(&self.shard, &self.dispatch, backend, (&self.origin, endpoints));
                 self.dials.push((line, dial));
             }
         }
@@ -332,13 +331,15 @@ impl DispatchSession {
         }
     }
 
-    /// Lends it the shard's outbox, which it gives back empty. Should it panic, what is in there goes with it, and to
-    /// nobody else.
-    fn with_outbox<T>(&mut self, act: impl FnOnce(&mut Self) -> T) -> T {
+    /// Lends it what the shard has for the session that is being polled. The outbox is given back empty; should it panic,
+    /// what is in there goes with it, and to nobody else.
+    fn with_loan<T>(&mut self, act: impl FnOnce(&mut Self) -> T) -> T {
         self.ends.outbox = self.dispatch.outbox.take();
+        self.candidates = self.dispatch.candidates();
         let result = act(self);
         self.ends.deliver();
         self.dispatch.outbox.replace(std::mem::take(&mut self.ends.outbox));
+        self.dispatch.spare.replace(std::mem::take(&mut self.candidates));
         result
     }
 
