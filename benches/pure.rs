@@ -1,9 +1,10 @@
-//! The pure rooms on the hot path: scanner, request head, route, pick, hub.
+//! The pure rooms on the hot path: scanner, request head, route, pick, hub, dispatch.
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark has a clock")]
 
 use std::hint::black_box;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,16 +13,21 @@ use selat::balance::{
     BackendId, BackendState, BackendView, Epoch, HashBy, Policy, PoolView, Selector, ShardId, Snapshot,
     Weight,
 };
+use selat::dispatch::{
+    self, Balance, Board, Candidate, Command, Context, Dispatcher, Exchange, LineId, Order, Port, Ports,
+    Replies, Start, Unanswered,
+};
 use selat::feed::{
     Batch, Hub, Key, Kind, Message, Offer, Settings, Slow, SlowPolicy, State, SubscriberId, Wish,
 };
 use selat::json::Pointer;
 use selat::protocol::Role;
-use selat::protocol::frame::{Header, MaskKey, Opcode, Rsv, Rules, Scanner};
+use selat::protocol::frame::{Header, MaskKey, Opcode, Rsv, Rules, Scanner, mask};
 use selat::protocol::handshake::{
     Facts, Forwarding, HeaderEdits, Hop, PathRewrite, Rewrite, Scheme, UpgradeRequest, head_len,
 };
 use selat::routing::{HostPattern, ListenId, Matcher, PathPattern, Router};
+use selat::session::Peer;
 
 /// Bytes of one read.
 const READ: usize = 256 * 1024;
@@ -240,5 +246,81 @@ fn hub(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, scanner, request, routing, pick, hub);
+/// Where a dispatcher's bytes go: nowhere.
+struct Nowhere;
+
+impl Ports for Nowhere {
+    fn write(&mut self, _: Port, bytes: &[u8]) {
+        black_box(bytes);
+    }
+
+    fn count(&mut self, _: LineId, _: Peer) {}
+
+    fn is_flushed(&self, _: Port) -> bool {
+        true
+    }
+}
+
+/// One whole frame.
+fn message(payload: &[u8], key: Option<MaskKey>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let len = u64::try_from(payload.len()).unwrap_or(u64::MAX);
+    Header::whole(Opcode::Text, key, len).encode(&mut bytes);
+    let start = bytes.len();
+    bytes.extend_from_slice(payload);
+    if let (Some(key), Some(payload)) = (key, bytes.get_mut(start..)) {
+        mask(payload, key, 0);
+    }
+    bytes
+}
+
+/// One client, four backends: from a message to its reply.
+fn dispatching(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("dispatch");
+    let json = format!(r#"{{"id":7,"pad":"{}"}}"#, "x".repeat(180));
+    let rows = [
+        ("64 B", vec![b'x'; 64], None),
+        ("200 B of JSON by its id", json.into_bytes(), Pointer::new("/id").ok()),
+    ];
+    for (name, payload, correlate) in rows {
+        let exchange = Exchange {
+            correlate,
+            order: Order::AsTheyCome,
+            retries: 0,
+            timeout: Duration::from_secs(5),
+            unanswered: Unanswered::Drop,
+        };
+        let settings = Arc::new(dispatch::Settings {
+            send: dispatch::Send::One(Balance::LeastOutstanding),
+            replies: Replies::One(exchange),
+            outstanding_max: 1_000,
+        });
+        let candidates: Vec<_> = (0..4)
+            .map(|id| Candidate { backend: BackendId(id), weight: Weight::ONE, identity: id.into() })
+            .collect();
+        let (now, mut board) = (Instant::now(), Board::default());
+        let start = Start { settings, session: Rc::default(), backend: BackendId(0) };
+        let mut dispatcher = Dispatcher::new(start, now);
+        let mut turn = |dispatcher: &mut Dispatcher, from: Port, bytes: &[u8]| {
+            let mut context = Context { now, random: 7, board: &mut board, candidates: &candidates };
+            black_box(dispatcher.handle_bytes(from, bytes, &mut Nowhere, &mut context));
+            while let Some(Command::Dial { line, .. }) = dispatcher.poll_command() {
+                dispatcher.handle_opened(line, &mut Nowhere, &mut context);
+            }
+            black_box(dispatcher.deadline());
+        };
+        let asked = message(&payload, Some(MaskKey([1, 2, 3, 4])));
+        let reply = message(&payload, None);
+        group.throughput(Throughput::Elements(4));
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                (0..4).for_each(|_| turn(&mut dispatcher, Port::Client, &asked));
+                (0..4).for_each(|line| turn(&mut dispatcher, Port::Line(LineId(line)), &reply));
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, scanner, request, routing, pick, hub, dispatching);
 criterion_main!(benches);

@@ -14,6 +14,8 @@ mod backend_head;
 mod balance;
 #[path = "properties/cuts.rs"]
 mod cuts;
+#[path = "properties/dispatcher.rs"]
+mod dispatcher;
 #[path = "properties/foreign.rs"]
 mod foreign;
 #[path = "properties/frame_header.rs"]
@@ -53,8 +55,8 @@ use selat::protocol::frame::Rsv;
 use selat::session::{Ending, Farewell, Peer, Script};
 
 use strategies::{
-    mutated_stream, noise, ops, proxy_header_bytes, request_bytes, response_bytes, rules, settings, sizes,
-    subscription_op,
+    dispatch_settings, mutated_stream, noise, ops, proxy_header_bytes, request_bytes, response_bytes, rules,
+    settings, sizes, subscription_op,
 };
 use tunnel::Op;
 
@@ -123,6 +125,16 @@ proptest! {
         sizes in sizes(),
     ) {
         subscriber::check(client_messages, is_proven, &bytes.0, &sizes);
+    }
+
+    #[test]
+    fn a_dispatcher_decides_alike_in_any_pieces(
+        settings in dispatch_settings(),
+        client in mutated_stream(Role::Client),
+        backend in mutated_stream(Role::Server),
+        sizes in sizes(),
+    ) {
+        dispatcher::check(&settings, &client.0, &backend.0, &sizes);
     }
 
     #[test]

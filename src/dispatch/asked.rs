@@ -48,6 +48,15 @@ impl Asked {
     }
 }
 
+/// Why a message is not answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Missing {
+    /// Its backend was lost.
+    Lost,
+    /// Its time is over.
+    Late,
+}
+
 /// What is known of a message that was read.
 #[derive(Debug)]
 pub(super) struct About {

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use serde::de::IgnoredAny;
 
 use super::Gather;
-use super::asked::{About, Seq};
+use super::asked::{About, Missing, Seq};
 
 /// The messages of a client that not all backends have answered.
 #[derive(Debug)]
@@ -26,6 +26,8 @@ struct Round {
     came: usize,
     /// So many suffice.
     needed: usize,
+    /// Why fewer may come than are needed. If nothing is known against any, there were too few from the beginning.
+    missing: Missing,
     /// What came, where it is kept.
     parts: Vec<Vec<u8>>,
 }
@@ -38,11 +40,11 @@ pub(super) enum Outcome {
     /// It gets this text.
     Array {
         text: Vec<u8>,
-        /// Fewer replies than were asked for are in it.
-        is_partial: bool,
+        /// Why fewer replies than were asked for are in it.
+        partial: Option<Missing>,
     },
     /// Too few have come.
-    Short(Option<Rc<About>>),
+    Short(Option<Rc<About>>, Missing),
 }
 
 /// What becomes of a reply.
@@ -69,7 +71,8 @@ impl Rounds {
                 quorum.map_or(receivers, |quorum| quorum.get())
             }
         };
-        let round = Round { about, pending: receivers, came: 0, needed, parts: Vec::new() };
+        let round =
+            Round { about, pending: receivers, came: 0, needed, missing: Missing::Lost, parts: Vec::new() };
         self.rounds.insert(seq, round);
     }
 
@@ -94,7 +97,8 @@ impl Rounds {
     }
 
     /// A backend that got a message will not answer, or not in time.
-    pub(super) fn handle_missing(&mut self, seq: Seq) -> Option<Outcome> {
+    pub(super) fn handle_missing(&mut self, seq: Seq, why: Missing) -> Option<Outcome> {
+        self.rounds.get_mut(&seq)?.missing = why;
         self.handle_heard(seq)
     }
 
@@ -124,9 +128,12 @@ impl Rounds {
         let round = self.rounds.remove(&seq)?;
         self.bytes -= round.parts.iter().map(Vec::len).sum::<usize>();
         Some(match self.gather {
-            Gather::Array { .. } => Outcome::Array { text: array(&round, is_enough), is_partial: !is_enough },
+            Gather::Array { .. } => {
+                let partial = (!is_enough).then_some(round.missing);
+                Outcome::Array { text: array(&round, is_enough), partial }
+            }
             Gather::First | Gather::All { .. } if is_enough => Outcome::Answered,
-            Gather::First | Gather::All { .. } => Outcome::Short(round.about),
+            Gather::First | Gather::All { .. } => Outcome::Short(round.about, round.missing),
         })
     }
 }
@@ -172,9 +179,9 @@ mod tests {
         rounds
     }
 
-    fn text(outcome: Option<Outcome>) -> (String, bool) {
+    fn text(outcome: Option<Outcome>) -> (String, Option<Missing>) {
         match outcome {
-            Some(Outcome::Array { text, is_partial }) => (String::from_utf8(text).unwrap(), is_partial),
+            Some(Outcome::Array { text, partial }) => (String::from_utf8(text).unwrap(), partial),
             other => panic!("{other:?}"),
         }
     }
@@ -182,7 +189,7 @@ mod tests {
     #[test]
     fn the_first_is_enough_and_the_others_are_surplus() {
         let mut rounds = rounds(Gather::First);
-        assert!(rounds.handle_missing(SEQ).is_none());
+        assert!(rounds.handle_missing(SEQ, Missing::Late).is_none());
         assert!(matches!(rounds.fate(SEQ), Fate::Pass));
         assert!(matches!(rounds.handle_reply(SEQ, None), Some(Outcome::Answered)));
         assert!(matches!(rounds.fate(SEQ), Fate::Surplus));
@@ -194,7 +201,7 @@ mod tests {
         let mut all = rounds(Gather::All { quorum: None });
         assert!(all.handle_reply(SEQ, None).is_none());
         assert!(all.handle_reply(SEQ, None).is_none());
-        assert!(matches!(all.handle_missing(SEQ), Some(Outcome::Short(None))));
+        assert!(matches!(all.handle_missing(SEQ, Missing::Late), Some(Outcome::Short(None, Missing::Late))));
         let mut two = rounds(Gather::All { quorum: NonZeroUsize::new(2) });
         assert!(two.handle_reply(SEQ, None).is_none());
         assert!(matches!(two.handle_reply(SEQ, None), Some(Outcome::Answered)));
@@ -207,13 +214,13 @@ mod tests {
         assert!(whole.handle_reply(SEQ, Some(b"not \"JSON\"")).is_none());
         assert_eq!(whole.bytes(), 17);
         let array = r#"[{"a":1},"not \"JSON\"",[2]]"#;
-        assert_eq!(text(whole.handle_reply(SEQ, Some(b"[2]"))), (array.to_owned(), false));
+        assert_eq!(text(whole.handle_reply(SEQ, Some(b"[2]"))), (array.to_owned(), None));
         assert_eq!((whole.bytes(), whole.first()), (0, None));
 
         let mut part = rounds(Gather::Array { quorum: NonZeroUsize::new(2) });
-        assert!(part.handle_missing(SEQ).is_none());
+        assert!(part.handle_missing(SEQ, Missing::Late).is_none());
         assert!(part.handle_reply(SEQ, Some(b"7")).is_none());
         let array = r#"{"partial":true,"expected":2,"replies":[7]}"#;
-        assert_eq!(text(part.handle_missing(SEQ)), (array.to_owned(), true));
+        assert_eq!(text(part.handle_missing(SEQ, Missing::Late)), (array.to_owned(), Some(Missing::Late)));
     }
 }

@@ -9,8 +9,8 @@ use super::side::Side;
 use crate::balance::BackendId;
 use crate::session::{Peer, Settings, after, backoff};
 
-/// Between two attempts to connect to one backend for one client.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+/// Between two attempts to connect to one backend for one client. At most so long a client waits that has no other hope.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
 /// One backend.
 #[derive(Debug)]
@@ -174,6 +174,19 @@ impl Open {
     pub(super) fn owe(&mut self, asked: Asked) {
         let at = self.owed.partition_point(|other| other.place.at <= asked.place.at);
         self.owed.insert(at, asked);
+    }
+
+    /// What it has yet to answer will not be answered: how much that is, and what has not begun to come.
+    pub(super) fn take_debts(&mut self) -> (usize, VecDeque<Asked>) {
+        let owed = std::mem::take(&mut self.owed);
+        let is_answering = matches!(self.incoming, Incoming::Passing(Some(_)));
+        self.incoming = Incoming::Between;
+        (owed.len() + usize::from(is_answering), owed)
+    }
+
+    /// Whether nothing is under way with it.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.owed.is_empty() && !self.is_receiving && matches!(self.incoming, Incoming::Between)
     }
 
     /// Bytes were written to it.

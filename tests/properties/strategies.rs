@@ -9,6 +9,8 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
+use selat::dispatch::{self, Balance, Exchange, Gather, Order, Replies, Unanswered};
+use selat::json::Pointer;
 use selat::protocol::Role;
 use selat::protocol::frame::{Rsv, Rules};
 use selat::protocol::proxy_protocol::{self, Version};
@@ -122,6 +124,32 @@ fn mutated(bytes: Vec<u8>) -> impl Strategy<Value = Bytes> {
             }
         }
         Bytes(bytes)
+    })
+}
+
+/// What is done with messages and replies: of one backend, so that nothing is left to chance.
+pub(crate) fn dispatch_settings() -> impl Strategy<Value = dispatch::Settings> {
+    let pointer = Pointer::new("/id").unwrap();
+    let send = select(vec![
+        dispatch::Send::One(Balance::RoundRobin),
+        dispatch::Send::One(Balance::Hash(pointer.clone())),
+        dispatch::Send::All(Gather::First),
+        dispatch::Send::All(Gather::Array { quorum: None }),
+    ]);
+    let exchange = (any::<bool>(), select(vec![Order::AsTheyCome, Order::AsAsked])).prop_map(
+        move |(is_correlated, order)| Exchange {
+            correlate: is_correlated.then(|| pointer.clone()),
+            order,
+            retries: 0,
+            timeout: Duration::from_secs(5),
+            unanswered: Unanswered::Drop,
+        },
+    );
+    let replies = prop_oneof![1 => Just(Replies::Any), 4 => exchange.prop_map(Replies::One)];
+    (send, replies, 1usize..9).prop_map(|(send, replies, outstanding_max)| dispatch::Settings {
+        send,
+        replies,
+        outstanding_max,
     })
 }
 

@@ -5,13 +5,13 @@ use std::time::Instant;
 use super::stage::Word;
 use super::{Context, Dispatcher, Doer, LineId, Ports};
 use crate::balance::BackendId;
-use crate::dispatch::asked::{About, Asked, Parcel, Seq};
+use crate::dispatch::asked::{About, Asked, Missing, Parcel, Seq};
 use crate::dispatch::gather::{Fate, Outcome};
 use crate::dispatch::hearing::{payload, text_frame};
 use crate::dispatch::line::{Answering, Incoming};
 use crate::dispatch::{Replies, Send, Unanswered};
 use crate::protocol::frame::CloseCode;
-use crate::session::Why;
+use crate::session::{Why, after};
 
 impl Dispatcher {
     /// The message that a backend's next one answers, where that is known beforehand.
@@ -146,7 +146,7 @@ impl Dispatcher {
         self.end_round(asked.place.seq, outcome, ports, context);
     }
 
-    /// A message that a backend got will not be answered by it: `count` says why. Sent anew if it may be.
+    /// A message that a backend got will not be answered by it. It is sent anew if it may be.
     pub(super) fn miss(
         &mut self,
         asked: Asked,
@@ -157,33 +157,31 @@ impl Dispatcher {
         let seq = asked.place.seq;
         self.kept_bytes -= asked.about.as_ref().map_or(0, |about| about.kept_bytes());
         if let Some(rounds) = &mut self.rounds {
-            if let Some(outcome) = rounds.handle_missing(seq) {
-                let is_short =
-                    !matches!(outcome, Outcome::Answered | Outcome::Array { is_partial: false, .. });
-                why.count(u64::from(is_short), context);
-                self.end_round(seq, Some(outcome), ports, context);
-            }
-            return;
+            let outcome = rounds.handle_missing(seq, why);
+            return self.end_round(seq, outcome, ports, context);
         }
+        // What would be late is not sent anew.
+        let is_in_time =
+            self.exchange().is_some_and(|exchange| context.now < after(asked.place.at, exchange.timeout));
         let asked = match why {
-            Missing::Lost => match Parcel::again(asked) {
+            Missing::Lost if is_in_time => match Parcel::again(asked) {
                 Ok(parcel) => return self.parcels.push_back(parcel),
                 Err(asked) => asked,
             },
-            Missing::Late => asked,
+            Missing::Lost | Missing::Late => asked,
         };
-        why.count(1, context);
-        self.unanswered(seq, asked.about.as_deref(), ports, context);
+        self.unanswered((seq, why), asked.about.as_deref(), ports, context);
     }
 
     /// A message gets no reply: what the client is told, if anything.
     pub(super) fn unanswered(
         &mut self,
-        seq: Seq,
+        (seq, why): (Seq, Missing),
         about: Option<&About>,
         ports: &mut impl Ports,
         context: &mut Context<'_>,
     ) {
+        count(why, context);
         let settings = self.settings.clone();
         let Replies::One(exchange) = &settings.replies else { return };
         match &exchange.unanswered {
@@ -211,14 +209,17 @@ impl Dispatcher {
         match outcome {
             None => {}
             Some(Outcome::Answered) => self.finish(seq, ports, context),
-            Some(Outcome::Array { text, is_partial }) => {
-                context.board.counters.partial += u64::from(is_partial);
+            Some(Outcome::Array { text, partial }) => {
+                if let Some(why) = partial {
+                    context.board.counters.partial += 1;
+                    count(why, context);
+                }
                 let frame = text_frame(&text);
                 self.from_backends.add(frame.len(), 1);
                 self.exit.put(Some(seq), &frame, ports, &mut context.board.counters);
                 self.finish(seq, ports, context);
             }
-            Some(Outcome::Short(about)) => self.unanswered(seq, about.as_deref(), ports, context),
+            Some(Outcome::Short(about, why)) => self.unanswered((seq, why), about.as_deref(), ports, context),
         }
     }
 
@@ -260,21 +261,10 @@ enum Meaning {
     Unknown,
 }
 
-/// Why a message is not answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Missing {
-    /// Its backend was lost.
-    Lost,
-    /// Its time is over.
-    Late,
-}
-
-impl Missing {
-    fn count(self, messages: u64, context: &mut Context<'_>) {
-        match self {
-            Self::Lost => context.board.counters.lost += messages,
-            Self::Late => context.board.counters.timeouts += messages,
-        }
+fn count(why: Missing, context: &mut Context<'_>) {
+    match why {
+        Missing::Lost => context.board.counters.lost += 1,
+        Missing::Late => context.board.counters.timeouts += 1,
     }
 }
 

@@ -2,13 +2,12 @@
 
 use std::time::Instant;
 
-use super::answers::Missing;
 use super::from_client::Sending;
 use super::stage::{Goodbye, Settling, Word};
 use super::{Command, Context, Dispatcher, Doer, LineId, Port, Ports, Stage, line};
 use crate::dispatch::Board;
-use crate::dispatch::asked::Asked;
-use crate::dispatch::line::{Hope, Incoming, Line, Open};
+use crate::dispatch::asked::{Asked, Missing};
+use crate::dispatch::line::{Hope, Line, Open};
 use crate::protocol::frame::{CloseCode, MaskKey, Opcode, close_frame, control_frame};
 use crate::session::{Cause, Farewell, Output, Why, after};
 
@@ -148,10 +147,7 @@ impl Dispatcher {
 
     /// A backend that gets no more messages: told so once it owes nothing.
     pub(super) fn retire(&mut self, id: LineId, ports: &mut impl Ports, context: &mut Context<'_>) {
-        let is_idle = |open: &Open| {
-            open.owed.is_empty() && !open.is_receiving && matches!(open.incoming, Incoming::Between)
-        };
-        if self.open(id).is_some_and(is_idle) {
+        if self.open(id).is_some_and(Open::is_at_rest) {
             let farewell = Farewell::ServiceRestart;
             let word = Word::new(farewell.code(), farewell.reason());
             // Should it have been the last one, the client is told the same.
@@ -183,7 +179,7 @@ impl Dispatcher {
         ports: &mut impl Ports,
         context: &mut Context<'_>,
     ) {
-        let Some(open) = open else { return };
+        let Some(mut open) = open else { return };
         let random = context.next_random();
         let Some(line) = self.line_mut(id) else { return };
         let backend = line.backend;
@@ -201,8 +197,9 @@ impl Dispatcher {
         if open.is_receiving && !is_heard_by_others && matches!(self.sending, Sending::Streaming(_)) {
             self.sending = Sending::Swallowed;
         }
-        for asked in open.owed {
-            context.board.handle_forgotten(backend);
+        let (debts, owed) = open.take_debts();
+        (0..debts).for_each(|_| context.board.handle_forgotten(backend));
+        for asked in owed {
             self.miss_unless_given_up(asked, Missing::Lost, ports, context);
         }
     }
@@ -224,7 +221,8 @@ impl Dispatcher {
         for line in &mut self.lines {
             let backend = line.backend;
             let Some(open) = line.open_mut() else { continue };
-            open.owed.drain(..).for_each(|_| board.handle_forgotten(backend));
+            let (debts, _) = open.take_debts();
+            (0..debts).for_each(|_| board.handle_forgotten(backend));
         }
         self.parcels.clear();
         self.rounds.iter_mut().for_each(|rounds| rounds.clear());

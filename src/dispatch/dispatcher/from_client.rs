@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::stage::Word;
 use super::{Assembly, Context, Dispatcher, Doer, KEPT_BYTES_MAX, Port, Ports, Stage};
-use crate::dispatch::asked::{About, Asked, Parcel, Place};
+use crate::dispatch::asked::{About, Asked, Missing, Parcel, Place};
 use crate::dispatch::hearing::{Heard, hear, is_control, payload};
 use crate::dispatch::{Balance, LineId, Send};
 use crate::protocol::frame::{CloseCode, Header, Violation};
@@ -236,10 +236,11 @@ impl Dispatcher {
 
     /// The end has come of a message whose line was lost.
     fn swallowed(&mut self, ports: &mut impl Ports, context: &mut Context<'_>) {
-        context.board.counters.lost += 1;
         if self.exchange().is_some() {
             let place = self.expect(context.now);
-            self.unanswered(place.seq, None, ports, context);
+            self.unanswered((place.seq, Missing::Lost), None, ports, context);
+        } else {
+            context.board.counters.lost += 1;
         }
     }
 

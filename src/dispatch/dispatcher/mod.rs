@@ -65,6 +65,10 @@ impl Context<'_> {
         self.random
     }
 
+    fn is_candidate(&self, backend: BackendId) -> bool {
+        self.candidates.iter().any(|candidate| candidate.backend == backend)
+    }
+
     fn next_key(&mut self) -> MaskKey {
         let [a, b, c, d, ..] = self.next_random().to_le_bytes();
         MaskKey([a, b, c, d])
@@ -134,6 +138,8 @@ pub struct Dispatcher {
     outstanding: usize,
     /// Bytes of messages that may be sent anew.
     kept_bytes: usize,
+    /// When a backend may be dialled again, where none is there.
+    seek_at: Option<Instant>,
     /// What the last backend said that closed.
     last_word: Option<Word>,
     last_activity: Instant,
@@ -178,6 +184,7 @@ impl Dispatcher {
             next_seq: Seq::default(),
             outstanding: 0,
             kept_bytes: 0,
+            seek_at: None,
             last_word: None,
             last_activity: now,
             expires_at: session.lifetime.map(|lifetime| after(now, lifetime)),
@@ -273,7 +280,8 @@ impl Dispatcher {
         self.go_on(ports, context);
     }
 
-    /// What the clock wants; to be called at [`Self::deadline`], and never too early.
+    /// What the clock wants; to be called at [`Self::deadline`], once all has been presented that came by then: it may be a
+    /// sign of life, or a reply.
     pub fn handle_time(&mut self, ports: &mut impl Ports, context: &mut Context<'_>) {
         self.is_blocked = false;
         self.keep_time(ports, context);

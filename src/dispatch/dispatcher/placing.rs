@@ -47,7 +47,7 @@ impl Dispatcher {
     fn place_all(&mut self, ports: &impl Ports, context: &mut Context<'_>) -> Option<To> {
         for candidate in context.candidates {
             if self.standing(candidate, ports, context.now) == Standing::Dialable {
-                self.dial(candidate.backend);
+                self.dial(candidate.backend, context);
             }
         }
         let mut open = self.line_ids().filter(|id| self.open(*id).is_some()).peekable();
@@ -71,7 +71,7 @@ impl Dispatcher {
         match self.standing(candidate, ports, context.now) {
             Standing::Ready(line) => Some(To::One(line)),
             Standing::Dialable => {
-                self.dial(candidate.backend);
+                self.dial(candidate.backend, context);
                 None
             }
             Standing::Pending | Standing::Avoided => None,
@@ -91,7 +91,7 @@ impl Dispatcher {
             let Some(candidate) = picked.and_then(|at| candidates.get(at)) else { break };
             match self.standing(candidate, ports, context.now) {
                 Standing::Ready(line) => return Some(To::One(line)),
-                Standing::Dialable => self.dial(candidate.backend),
+                Standing::Dialable => self.dial(candidate.backend, context),
                 Standing::Pending | Standing::Avoided => break,
             }
             is_eligible = is_ready;
@@ -129,15 +129,19 @@ impl Dispatcher {
         self.line_ids().zip(&self.lines).find(|(_, line)| line.backend == backend)
     }
 
-    /// Connects to a backend.
-    pub(super) fn dial(&mut self, backend: BackendId) {
-        let known = self.line_to(backend).map(|(id, _)| id);
-        let id = known.or_else(|| {
-            let id = u16::try_from(self.lines.len()).ok().map(LineId)?;
-            self.lines.push(Line::new(backend));
-            Some(id)
-        });
-        let Some(id) = id else { return };
+    /// Connects to a backend: on the line that was its own, on one whose backend is gone, or on a new one.
+    pub(super) fn dial(&mut self, backend: BackendId, context: &Context<'_>) {
+        let is_gone = |line: &Line| line.is_vacant() && !context.is_candidate(line.backend);
+        let known = self.lines.iter().position(|line| line.backend == backend);
+        let index = known.or_else(|| self.lines.iter().position(is_gone)).unwrap_or(self.lines.len());
+        let Ok(id) = u16::try_from(index).map(LineId) else { return };
+        if known.is_none() {
+            let line = Line::new(backend);
+            match self.line_mut(id) {
+                Some(gone) => *gone = line,
+                None => self.lines.push(line),
+            }
+        }
         self.line_mut(id).into_iter().for_each(|line| line.stage = line::Stage::Dialling);
         self.commands.push_back(Command::Dial { line: id, backend });
     }
@@ -167,6 +171,7 @@ impl Dispatcher {
 
     /// Dials until somebody is there again, where nobody is. Each backend has one chance; then the client is closed.
     pub(super) fn seek(&mut self, ports: &mut impl Ports, context: &mut Context<'_>) {
+        self.seek_at = None;
         if !matches!(self.stage, Stage::Open | Stage::Settling(_)) {
             return;
         }
@@ -177,12 +182,15 @@ impl Dispatcher {
         let mut is_hopeless = true;
         for candidate in context.candidates {
             let known = self.line_to(candidate.backend).map(|(_, line)| line);
+            let retry_at = known.and_then(|line| line.retry_at);
             if known.is_some_and(|line| line.hope != Hope::Untried) {
                 continue;
             }
             is_hopeless = false;
             if known.is_none_or(|line| line.is_dialable(context.now)) {
-                self.dial(candidate.backend);
+                self.dial(candidate.backend, context);
+            } else {
+                self.seek_at = [self.seek_at, retry_at].into_iter().flatten().min();
             }
         }
         if is_hopeless {
@@ -202,7 +210,7 @@ impl Dispatcher {
             self.assembly = Assembly::Begun;
             for candidate in context.candidates {
                 if self.line_to(candidate.backend).is_none() {
-                    self.dial(candidate.backend);
+                    self.dial(candidate.backend, context);
                 }
             }
         }

@@ -101,7 +101,9 @@ impl World {
     /// All of these have accepted the client. The first is the first in turn.
     fn open(settings: Settings, backends: u32) -> Self {
         let mut world = Self::new(settings, backends);
-        (1..backends).for_each(|backend| world.dispatcher.dial(BackendId(backend)));
+        for backend in 1..backends {
+            world.with(|dispatcher, _, context| dispatcher.dial(BackendId(backend), context));
+        }
         world.accept();
         world
     }

@@ -2,11 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::answers::Missing;
 use super::stage::{Goodbye, Word};
 use super::{Context, Dispatcher, Doer, Line, LineId, Port, Ports, Stage, line};
-use crate::dispatch::asked::{Asked, Parcel};
-use crate::dispatch::line::{Hope, Incoming, Open};
+use crate::dispatch::asked::{Asked, Missing, Parcel};
+use crate::dispatch::line::{Incoming, Open};
 use crate::protocol::frame::CloseCode;
 use crate::session::{Cause, Input, Link, Verdict, Why, after};
 
@@ -35,9 +34,9 @@ impl Dispatcher {
         let judged = open.flat_map(|open| self.line_deadlines(open));
         let resume_at = self.meter.as_ref().and_then(|meter| meter.resume_at());
         let stall_at = self.exit.holder().map(|holder| after(holder.heard_at, self.stall()));
-        let own =
-            [first, self.drain.deadline(), self.expires_at, resume_at, stall_at, self.client.deadline()];
-        let own = own.into_iter().chain([self.idle_at(), self.retry_at(), self.expiry_of_parcels()]);
+        let ping_at = self.client.deadline().filter(|_| self.is_open());
+        let own = [first, self.drain.deadline(), self.expires_at, resume_at, stall_at, ping_at];
+        let own = own.into_iter().chain([self.idle_at(), self.seek_at, self.expiry_of_parcels()]);
         own.flatten().chain(judged).min()
     }
 
@@ -48,16 +47,6 @@ impl Dispatcher {
 
     fn idle_at(&self) -> Option<Instant> {
         self.is_open().then(|| after(self.last_activity, self.session.idle))
-    }
-
-    /// When a backend is to be dialled because there is none.
-    fn retry_at(&self) -> Option<Instant> {
-        let is_there = |line: &Line| line.open().is_some() || line.is_dialling();
-        if self.lines.iter().any(is_there) {
-            return None;
-        }
-        let untried = self.lines.iter().filter(|line| line.hope == Hope::Untried);
-        untried.filter_map(|line| line.retry_at).min()
     }
 
     fn expiry_of_parcels(&self) -> Option<Instant> {
@@ -137,8 +126,7 @@ impl Dispatcher {
             && let Some(parcel) = self.parcels.remove(at)
             && let (Some(place), about) = parcel.sent()
         {
-            context.board.counters.timeouts += 1;
-            self.unanswered(place.seq, about.as_deref(), ports, context);
+            self.unanswered((place.seq, Missing::Late), about.as_deref(), ports, context);
         }
     }
 
@@ -167,10 +155,11 @@ impl Dispatcher {
         }
     }
 
-    /// Nobody waits longer than the timeout for a backend's replies. One that has answered nothing for as long again is
-    /// of no use.
+    /// Nobody waits longer than the timeout for a backend's replies. One whose oldest is overdue by as long again is of no
+    /// use, unless it answers others.
     fn give_up_late(&mut self, id: LineId, ports: &mut impl Ports, context: &mut Context<'_>) {
         let Some(timeout) = self.exchange().map(|exchange| exchange.timeout) else { return };
+        let is_correlated = self.correlate().is_some();
         loop {
             let Some(line) = self.lines.get_mut(id.index()) else { return };
             let backend = line.backend;
@@ -181,7 +170,8 @@ impl Dispatcher {
             }
             let is_late = |at: Instant, times| after(at, timeout.saturating_mul(times)) <= context.now;
             if let Some(oldest) = open.owed.front().filter(|asked| is_late(asked.place.at, 2)) {
-                if open.replied_at <= oldest.place.at {
+                // Without correlation the next reply would be taken for the one that is missing.
+                if open.replied_at <= oldest.place.at || !is_correlated {
                     return self.dismiss(id, Word::new(CloseCode::POLICY, "no replies"), ports, context);
                 }
                 if oldest.is_given_up {

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::DispatchState;
 use super::ends::Ends;
@@ -21,6 +21,9 @@ use crate::telemetry::Traffic;
 
 /// Rounds through all connections before other sessions get their turn.
 const TURN_ROUNDS: usize = 4;
+
+/// How long the clock waits for reads that bring more and more.
+const CLOCK_GRACE: Duration = Duration::from_millis(50);
 
 /// One client's session with many backends.
 pub(in crate::shard) struct DispatchSession {
@@ -116,7 +119,7 @@ impl DispatchSession {
             for line in self.ends.lines() {
                 is_moving |= self.flow(Port::Line(line));
             }
-            self.keep_time();
+            is_moving |= self.keep_time(is_moving);
             self.retire();
             is_moving |= self.deliver();
             is_moving |= self.obey();
@@ -130,6 +133,7 @@ impl DispatchSession {
             }
         }
         self.count();
+        self.set_alarm();
         self.shard.driver.poll_again();
         Poll::Pending
     }
@@ -244,12 +248,16 @@ impl DispatchSession {
         }
     }
 
-    /// What the clock wants of it; behind the reads, for what has come in the meantime may be a sign of life.
-    fn keep_time(&mut self) {
-        if self.alarm.is_some_and(|at| at <= self.shard.now()) {
+    /// What the clock wants of it; whether there was anything. Behind all reads: what has come in the meantime may be a
+    /// sign of life, or a reply. But it is not put off for ever.
+    fn keep_time(&mut self, is_moving: bool) -> bool {
+        let grace = if is_moving { CLOCK_GRACE } else { Duration::ZERO };
+        let is_time = self.alarm.is_some_and(|at| at + grace <= self.shard.now());
+        if is_time {
             self.alarm = None;
             self.with(|dispatcher, ends, context| dispatcher.handle_time(ends, context));
         }
+        is_time
     }
 
     /// Parts from backends whose sessions are to go.

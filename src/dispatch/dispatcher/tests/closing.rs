@@ -1,6 +1,7 @@
 //! Ends of lines and of sessions.
 
 use super::*;
+use crate::dispatch::line;
 use crate::session::{Disposition, Farewell, Side, Why};
 
 const KEY: Option<MaskKey> = Some(MaskKey([3, 1, 4, 1]));
@@ -189,4 +190,30 @@ fn an_idle_session_is_closed() {
     let mut world = World::new(turns(one()), 1);
     world.pass(session::Settings::default().idle);
     assert_eq!(world.said(), ["close 1001"]);
+}
+
+#[test]
+fn a_backend_that_comes_takes_the_place_of_one_that_is_gone() {
+    let mut world = World::open(turns(one()), 2);
+    world.candidates[1] = Candidate { backend: BackendId(9), weight: Weight::ONE, identity: 9 };
+    world.with(|dispatcher, wires, context| dispatcher.handle_retired(LineId(1), wires, context));
+    assert_eq!(world.got(1), ["close 1012"]);
+    world.end(Port::Line(LineId(1)), Ending::Fin);
+    (0..2).for_each(|_| world.client("a"));
+    let dial = Command::Dial { line: LineId(1), backend: BackendId(9) };
+    assert_eq!(world.commands(), [Command::Drop { line: LineId(1) }, dial]);
+    // Where nobody else is left, an ill one is better than none.
+    world.candidates.clear();
+    world.with(|dispatcher, wires, context| dispatcher.handle_unopened(LineId(1), wires, context));
+    world.client("b");
+    assert_eq!(world.got(0).last().unwrap(), "b");
+}
+
+#[test]
+fn an_idle_session_is_small() {
+    let world = World::open(turns(one()), 4);
+    let lines = world.dispatcher.lines.capacity() * size_of::<line::Line>() + 4 * size_of::<line::Open>();
+    let commands = world.dispatcher.commands.capacity() * size_of::<Command>();
+    let bytes = size_of::<Dispatcher>() + lines + commands;
+    assert!(bytes <= 2 << 10, "{bytes} bytes");
 }
