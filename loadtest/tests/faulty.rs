@@ -67,6 +67,18 @@ fn early_closes_are_tabulated_by_code() {
 }
 
 #[test]
+fn clients_that_come_back_find_every_early_close() {
+    let server = Served::start("faulty", &["--close", "200"]);
+    let ended = run_echo(&server, &["--reconnect", "--in-flight", "4"]);
+    let planted = planted(server);
+    assert_eq!(ended.code, 1, "{} {}", ended.report, ended.errors);
+    // More than there were connections at first.
+    assert!(planted["closed"] > 4, "{planted:?}");
+    assert_eq!(ended.report["closes"]["1011"], planted["closed"], "{}", ended.report);
+    assert!(ended.count("lost") >= planted["closed"], "{planted:?} {}", ended.report);
+}
+
+#[test]
 fn a_stall_shows_in_corrected_times_and_hides_from_a_closed_loop() {
     let stalling = || Served::start("faulty", &["--stall", "200ms", "--stall-every", "1s"]);
     let p99 = |ended: &Ended, which: &str| ended.report["latency"][which]["p99"].as_f64().unwrap() / 1e3;

@@ -46,4 +46,5 @@ fn a_rate_that_is_too_high_leaves_messages_behind() {
     assert!(ended.count("intended") > ended.count("sent"), "{}", ended.report);
     let p50 = |which: &str| ended.report["latency"][which]["p50"].as_f64().unwrap();
     assert!(p50("corrected") > 10.0 * p50("uncorrected"), "{}", ended.report);
+    assert!(ended.report["warnings"].to_string().contains("saturated"), "{}", ended.report);
 }

@@ -50,6 +50,9 @@ pub(super) fn doubts(unit: Unit, measured: &Measured) -> Vec<String> {
         let stolen = measured.cost.stolen * 100.0;
         doubts.push(format!("{stolen:.1} % of the time was stolen by the hypervisor"));
     }
+    if measured.memory.is_none() {
+        doubts.push("the memory of a watched process cannot be read; is it yours?".to_owned());
+    }
     doubts.extend(saturation(unit, measured));
     for (error, remedy) in LIMITS {
         if measured.whole.failures.keys().any(|failure| failure.contains(error)) {

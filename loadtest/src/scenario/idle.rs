@@ -1,6 +1,6 @@
 //! Connections that are held and say nothing, to see what each costs the server.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 
@@ -11,6 +11,7 @@ use crate::clock;
 use crate::crew::{Part, Script};
 use crate::net::Sessions;
 use crate::record::{Record, Unit};
+use crate::watch::Watch;
 
 /// Runs `selat-load idle`.
 ///
@@ -18,19 +19,19 @@ use crate::record::{Record, Unit};
 /// Nothing could be measured.
 pub(crate) fn idle(args: &IdleArgs) -> anyhow::Result<Record> {
     let plan = Plan { messages_max: 1, ..Plan::echo(args.size.clone()) };
-    let script = args.common.script(Unit::Connection, std::time::Duration::ZERO, Some(args.duration));
+    let script = args.common.script(Unit::Connection, Duration::ZERO, Some(args.duration));
     let script = Script { memory: true, ..script };
     let cast = Cast { sessions: args.connections, plan, tls: Sessions::Full };
     let part = |_| Idle { connections: args.connections, connect_rate: args.connect_rate };
+    // What this is all about: better to know at once that it cannot be read.
+    Watch::new(&args.common.pids)?.memory()?;
     let mut measured = cast.play(&args.common, &script, part)?;
 
     let mut record = record("idle", Unit::Connection, &mut measured);
     record.set("connections", args.connections);
     record.set("size", args.size.to_string());
     record.count("held", measured.whole.held);
-    let memory = measured.memory.as_ref();
-    ensure!(memory.is_some(), "cannot read the memory of a process that was named with --pid; is it yours?");
-    if let Some([before, after]) = memory {
+    if let Some([before, after]) = &measured.memory {
         record.memory(before, after, args.connections.into());
     }
     Ok(record)

@@ -55,6 +55,7 @@ impl Cast {
         part: impl Fn(Share) -> P,
     ) -> anyhow::Result<Measured> {
         limits::make_room(self.sessions.into())?;
+        limits::expect_ports(self.sessions.into(), &common.target)?;
         let (watch, cores) = (Watch::new(&common.pids)?, common.cores(self.sessions)?);
         let (stride, timeout) = (u32::try_from(cores.len())?, common.timeout);
         let plan = Plan { asks: common.asks(), ..self.plan };
