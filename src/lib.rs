@@ -37,9 +37,10 @@
 //!
 //! *Pure* rooms ([`balance`], [`config`], [`dispatch`], [`feed`], [`guard`], [`health`], [`json`], [`protocol`],
 //! [`routing`], [`session`], [`telemetry`], [`tls`], [`wires`]) touch neither clock nor socket: time, randomness and
-//! bytes are arguments. They build without the `runtime` feature, which proves it. *Shells* (`runtime`, `shard`, `control`) touch the world and
-//! decide little. `server` puts them together; `load` reads a configuration from disk; `demo` shows them at work,
-//! `ops` asks a running one how it is. `tests/architecture.rs` holds everybody to it; `docs/adr` says why.
+//! bytes are arguments. They build without the `runtime` feature, which proves it. *Shells* (`runtime`, `shard`,
+//! `control`) touch the world and decide little. `server` puts them together; `load` reads a configuration from disk;
+//! `demo` shows them at work, `ops` asks a running one how it is. `tests/architecture.rs` holds everybody to it;
+//! `docs/adr` says why.
 
 pub mod balance;
 pub mod config;

@@ -8,6 +8,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Command, Stdio};
 
 use support::admin::Admin;
+use support::backend::{Backend, echo};
 use support::greeting::greeter_on;
 use support::proxy::Proxy;
 use support::toml::{File, one_pool};
@@ -81,5 +82,38 @@ fn each_address_of_a_name_is_a_backend_for_as_long_as_the_name_has_it() {
     // Those on the address that is gone go on.
     for client in &mut clients {
         expect_echo(client, &text("still there"));
+    }
+}
+
+#[test]
+fn each_address_of_a_name_gets_messages_of_a_dispatch_for_as_long_as_the_name_has_it() {
+    let addresses = [(); 2].map(|()| loopback());
+    let first = TcpListener::bind((addresses[0], 0)).unwrap();
+    let port = first.local_addr().unwrap().port();
+    let second = TcpListener::bind((addresses[1], port)).unwrap();
+    let _backends = [first, second].map(|on| Backend::on(on, echo));
+    let names = File::new(&hosts(&addresses[..1]));
+    let toml = File::new(&format!(
+        "[listen.public]\naddr = \"{0}:0\"\n[admin]\naddr = \"{0}:0\"\n[route.all]\ndispatch = \"app\"\n\
+         [dispatch.app]\nbackends = [\"ws://chat.example:{port}\"]\nresolve_every = \"100ms\"\nbalance = \"round-robin\"\n",
+        loopback()
+    ));
+    let Some((proxy, admin)) = start_with_hosts(&names, &toml) else {
+        return eprintln!("no namespaces here: not tested");
+    };
+    let mut client = proxy.connect();
+    let sent = |at: usize| {
+        let address = format!("{}:{port}", addresses[at]);
+        let backends = admin.pool().backends.into_iter().filter(|backend| backend.address == address);
+        backends.map(|backend| backend.traffic.from_clients.messages).sum::<u64>()
+    };
+    for (at, now) in [(0, &addresses[..1]), (1, &addresses[..]), (1, &addresses[1..])] {
+        names.write(&hosts(now));
+        eventually("the name is resolved again", || admin.pool().backends.len() == now.len());
+        let before = sent(at);
+        eventually("it gets messages", || {
+            expect_echo(&mut client, &text("hello"));
+            sent(at) > before
+        });
     }
 }
