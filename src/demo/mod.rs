@@ -1,17 +1,18 @@
 //! `selat demo`: backends, proxy and clients in one process, and a failover to watch; also that of a feed's source,
-//! of which its subscribers notice nothing.
+//! of which its subscribers notice nothing. Beside it, four slow workers do four times the work of one.
 //!
-//! Everything in it is real: the backends are servers with a respond route, the proxy is the one that `selat` runs,
+//! Everything in it is real: the backends are servers with a respond route, the workers are tungstenite's, the proxy is the one that `selat` runs,
 //! and the clients are tungstenite's; so is the certificate, if it is to be in TLS, but that nobody else believes it.
 
 mod certificate;
 mod client;
 mod servers;
 mod subscribers;
+mod workers;
 
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -24,16 +25,21 @@ use crate::control::{Owner, Signals};
 use crate::server::{Running, StartError, start};
 use crate::wires::Look;
 use certificate::Ends;
-use client::{Dialler, News};
-use servers::{FEED, any_port, backend};
+use client::{Crew, Dialler, News};
+use servers::{ECHO, FEED, any_port, backend};
+use workers::Workers;
 
 /// Built-in clients that talk with the backends, and those that listen to the feed.
 const CLIENTS: usize = 16;
 const SUBSCRIBERS: u32 = 1000;
 
-/// Of the connections that the proxy can take, those that are no subscriber's. Each is worth two descriptors, which a
-/// subscriber takes for its two ends; the rest is for the other clients, the backends with their shards, and the user.
-const CONNECTIONS_BESIDE: u32 = 128;
+/// Workers that one client has together; another client has one alone.
+const TOGETHER: usize = 4;
+
+/// Of the connections that the proxy can take, those that are no subscriber's. Each is worth a descriptor for the client
+/// and one for each worker of the dispatch, of which a subscriber takes two for its two ends; the rest is for the other
+/// clients, the backends with their shards, and the user.
+const CONNECTIONS_BESIDE: u32 = 64;
 
 /// Between two lines.
 const LINE: Duration = Duration::from_secs(1);
@@ -65,7 +71,10 @@ pub enum DemoError {
     Certificate(#[from] CertificateError),
     /// The feed's subscribers have nothing to live on.
     #[error("cannot start the subscribers of the feed: {0}")]
-    Subscribers(#[from] io::Error),
+    Subscribers(io::Error),
+    /// The workers have nothing to live on.
+    #[error("cannot start the workers: {0}")]
+    Workers(io::Error),
 }
 
 /// Runs the demo until Ctrl-C; whether everything ended well.
@@ -80,33 +89,25 @@ pub fn run(settings: Settings) -> Result<bool, DemoError> {
     let stays = start(backend(any_port()), Owner::plain(Signals::Ignored))?;
     let stops = start(backend(any_port()), Owner::plain(Signals::Ignored))?;
     let returning_address = stops.address().clone();
-    let mut config = servers::proxy(settings.listen.clone(), &[stays.address(), stops.address()]);
+    let workers = Workers::start(1 + TOGETHER).map_err(DemoError::Workers)?;
+    let backends = [stays.address(), stops.address()];
+    let mut config = servers::proxy(settings.listen.clone(), &backends, &workers.addresses);
     for listen in &mut config.listeners {
         listen.tls = tls.as_ref().map(|tls| tls.server.clone());
     }
     let proxy = start(config, Owner::plain(Signals::Handled))?;
     let mut out = Screen::default();
     out.line(&format!(
-        "proxy on {}{}, in front of ws://{} and ws://{}",
+        "proxy on {}{}, in front of ws://{} and ws://{}, and of {} slow workers",
         proxy.address(),
         if tls.is_some() { " (TLS)" } else { "" },
         stays.address(),
-        stops.address()
+        stops.address(),
+        workers.addresses.len()
     ));
 
     let (news, answers) = sync_channel(NEWS_MAX);
-    if let ListenAddress::Tcp(address) = *proxy.address() {
-        let dialler = Dialler { address, tls: tls.as_ref().map(|tls| tls.client.config()) };
-        (0..CLIENTS).for_each(|_| client::start(dialler.clone(), news.clone()));
-        let count = SUBSCRIBERS.min(proxy.connections_max.saturating_sub(CONNECTIONS_BESIDE));
-        if count < SUBSCRIBERS {
-            out.line(&format!(
-                "open files are limited: the feed gets {count} subscribers instead of {SUBSCRIBERS}; \
-                 after `ulimit -n 8192` all fit"
-            ));
-        }
-        subscribers::start(dialler, count, news.clone())?;
-    }
+    start_clients(&proxy, tls.as_ref(), &news, &mut out)?;
     drop(news);
     let (since, run_for) = (now(), settings.run_for);
     let mut show = Show { proxy: &proxy, answers, out, since, run_for, seconds: 0, last: Look::default() };
@@ -145,6 +146,29 @@ pub fn run(settings: Settings) -> Result<bool, DemoError> {
     Ok(outcome.is_clean)
 }
 
+/// Those with something to say, those with work to do, and those that listen.
+fn start_clients(
+    proxy: &Running,
+    tls: Option<&Ends>,
+    news: &SyncSender<News>,
+    out: &mut Screen,
+) -> Result<(), DemoError> {
+    let ListenAddress::Tcp(address) = *proxy.address() else { return Ok(()) };
+    let dialler = Dialler { address, tls: tls.map(|tls| tls.client.config()) };
+    (0..CLIENTS).for_each(|_| client::start(dialler.clone(), news.clone()));
+    for crew in [Crew::One, Crew::Many] {
+        client::start_work(dialler.clone(), crew, news.clone());
+    }
+    let count = SUBSCRIBERS.min(proxy.connections_max.saturating_sub(CONNECTIONS_BESIDE));
+    if count < SUBSCRIBERS {
+        out.line(&format!(
+            "open files are limited: the feed gets {count} subscribers instead of {SUBSCRIBERS}; \
+             after `ulimit -n 8192` all fit"
+        ));
+    }
+    subscribers::start(dialler, count, news.clone()).map_err(DemoError::Subscribers)
+}
+
 /// The lines that the demo prints.
 struct Show<'p> {
     proxy: &'p Running,
@@ -177,12 +201,15 @@ impl Show<'_> {
         let until = self.since + LINE * self.seconds;
         let mut latency = Histogram::<u64>::new(3).expect("three significant digits are allowed");
         let mut reconnected = 0;
+        let (mut by_one, mut by_many) = (0, 0);
         loop {
             match self.answers.recv_timeout(until.saturating_duration_since(now())) {
                 Ok(News::Answered(after)) => {
                     latency.saturating_record(u64::try_from(after.as_micros()).unwrap_or(u64::MAX));
                 }
                 Ok(News::Reconnected) => reconnected += 1,
+                Ok(News::Worked(Crew::One)) => by_one += 1,
+                Ok(News::Worked(Crew::Many)) => by_many += 1,
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
             }
         }
@@ -194,7 +221,8 @@ impl Show<'_> {
             if reconnected > 0 { format!("  {reconnected} clients came back") } else { String::new() };
         self.out.line(&format!(
             "{:4}s  sessions {sessions:3}  messages/s {messages:6}  p50 {:5} µs  p99 {:5} µs  backends up {}  \
-             subscribers {:4}  deliveries/s {deliveries:5}{came_back}",
+             subscribers {:4}  deliveries/s {deliveries:5}  work/s of one worker {by_one:2}  of {TOGETHER} together \
+             {by_many:3}{came_back}",
             self.seconds,
             latency.value_at_quantile(0.5),
             latency.value_at_quantile(0.99),
@@ -213,7 +241,8 @@ impl Show<'_> {
                 "{until} Try with any WebSocket client:\n  \
                  ws://{address}/        echo, through the proxy\n  \
                  ws://{address}/ticker  a message a second, from the proxy itself\n  \
-                 ws://{address}/feed    ten a second, read from a backend once and sent to every client"
+                 ws://{address}/feed    ten a second, read from a backend once and sent to every client\n  \
+                 ws://{address}/work    echo, by whichever of {TOGETHER} slow workers has the least to do"
             ));
         };
         // What listens everywhere has to be called by a name that the certificate has.
@@ -228,7 +257,8 @@ impl Show<'_> {
             "{until} Try with any WebSocket client:\n  \
              wss://{address}/        echo, through the proxy\n  \
              wss://{address}/ticker  a message a second, from the proxy itself\n  \
-             wss://{address}/feed    ten a second, read from a backend once and sent to every client\n\
+             wss://{address}/feed    ten a second, read from a backend once and sent to every client\n  \
+             wss://{address}/work    echo, by whichever of {TOGETHER} slow workers has the least to do\n\
              The certificate was made for this run, by an authority that only you can trust. To trust it:\n  \
              SSL_CERT_FILE={authority} python3 -m websockets wss://{address}/\n  \
              curl --no-buffer --cacert {authority} wss://{address}/ticker  (from curl 8.11 on)\n\
@@ -237,11 +267,11 @@ impl Show<'_> {
     }
 }
 
-/// Sessions but those of the feed's subscribers, and the messages of all there were.
+/// Sessions that echoes are for, and the messages of all there were.
 fn relayed(look: &Look) -> (u64, u64) {
-    let routes = look.counters.routes.iter().filter(|(name, _)| &***name != FEED);
-    routes.map(|(_, route)| &route.sessions).fold((0, 0), |(now, messages), sessions| {
-        (now + sessions.now, messages + sessions.from_clients.messages + sessions.from_backends.messages)
+    look.counters.routes.get(ECHO).map_or((0, 0), |route| {
+        let sessions = &route.sessions;
+        (sessions.now, sessions.from_clients.messages + sessions.from_backends.messages)
     })
 }
 

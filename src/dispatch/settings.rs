@@ -104,6 +104,31 @@ pub enum Unanswered {
     Reply(Template),
 }
 
+impl Default for Settings {
+    /// Requests, each to the backend that owes the fewest replies.
+    fn default() -> Self {
+        Self {
+            send: Send::One(Balance::LeastOutstanding),
+            replies: Replies::One(Exchange::default()),
+            outstanding_max: 1000,
+        }
+    }
+}
+
+impl Default for Exchange {
+    /// A client whose reply is lost is closed: it is to know that it waits in vain, and one that counts its replies would
+    /// take the next for the one that is missing.
+    fn default() -> Self {
+        Self {
+            correlate: None,
+            order: Order::AsTheyCome,
+            retries: 0,
+            timeout: Duration::from_secs(5),
+            unanswered: Unanswered::Close,
+        }
+    }
+}
+
 impl fmt::Display for Send {
     /// Who gets a message: `all`, or how the one is chosen, in the configuration's words.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

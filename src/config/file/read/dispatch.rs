@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::super::item::Item;
 use super::super::mistake::did_you_mean;
@@ -50,12 +49,6 @@ enum Kind {
 
 const GATHERS: [(&str, Kind); 3] = [("first", Kind::First), ("all", Kind::All), ("array", Kind::Array)];
 
-/// For [`Exchange::timeout`]: a client that waits longer has mostly given up itself.
-const TIMEOUT: Duration = Duration::from_secs(5);
-
-/// For [`Settings::outstanding_max`].
-const OUTSTANDING_MAX: usize = 1000;
-
 /// A dispatch whose backends have no place among the pools yet.
 pub(super) struct Unplaced {
     name: Arc<str>,
@@ -95,7 +88,8 @@ fn settings(table: &Table<'_>, backends: Option<&Pool>) -> Option<Settings> {
         Count::One => Replies::One(exchange(table)?),
         Count::Any => Replies::Any,
     };
-    let outstanding_max = table.find("outstanding_max", |item| item.count()).unwrap_or(OUTSTANDING_MAX);
+    let outstanding_max = table.find("outstanding_max", |item| item.count());
+    let outstanding_max = outstanding_max.unwrap_or(Settings::default().outstanding_max);
     Some(Settings { send, replies, outstanding_max })
 }
 
@@ -204,8 +198,9 @@ fn check_all(table: &Table<'_>, gather: Gather, backends: &[Backend]) {
 }
 
 fn exchange(table: &Table<'_>) -> Option<Exchange> {
+    let default = Exchange::default();
     let correlate = table.find("correlate", |item| item.read(Pointer::new));
-    let retries = table.find("retry", |item| item.count()).unwrap_or(0);
+    let retries = table.find("retry", |item| item.count()).unwrap_or(default.retries);
     if retries > 0 && !table.has("correlate") {
         table.wrong_key::<()>(
             "retry",
@@ -213,10 +208,10 @@ fn exchange(table: &Table<'_>) -> Option<Exchange> {
              which they are, such as correlate = \"/id\"",
         );
     }
-    let order = table.find("order", |item| item.word(&ORDERS)).unwrap_or(Order::AsTheyCome);
-    let timeout = table.find("timeout", |item| item.duration()).unwrap_or(TIMEOUT);
+    let order = table.find("order", |item| item.word(&ORDERS)).unwrap_or(default.order);
+    let timeout = table.find("timeout", |item| item.duration()).unwrap_or(default.timeout);
     let unanswered =
-        if table.has("on_timeout") { table.find("on_timeout", unanswered)? } else { Unanswered::Close };
+        if table.has("on_timeout") { table.find("on_timeout", unanswered)? } else { default.unanswered };
     check_unanswered(table, &unanswered, order);
     Some(Exchange { correlate, order, retries, timeout, unanswered })
 }

@@ -43,24 +43,11 @@ fn named<'c>(config: &'c Config, name: &str) -> (&'c Dispatch, &'c Pool) {
     (dispatch, &config.pools[dispatch.backends.index()])
 }
 
-/// What holds for messages and replies where nothing is said of them.
-fn exchange() -> Exchange {
-    Exchange {
-        correlate: None,
-        order: Order::AsTheyCome,
-        retries: 0,
-        timeout: Duration::from_secs(5),
-        unanswered: Unanswered::Close,
-    }
-}
-
 #[test]
-fn a_dispatch_that_says_nothing_but_its_backends_balances_requests_by_their_replies() {
+fn a_dispatch_that_says_nothing_but_its_backends_is_as_the_room_has_it_by_default() {
     let config = parsed(&dispatch("")).config;
     let (dispatch, pool) = named(&config, "work");
-    let send = Send::One(Balance::LeastOutstanding);
-    let settings = Settings { send, replies: Replies::One(exchange()), outstanding_max: 1000 };
-    assert_eq!(*dispatch.settings, settings);
+    assert_eq!(*dispatch.settings, Settings::default());
     assert_eq!(config.routes[0].target, Target::Dispatch(DispatchId(0)));
     let plain = Pool::new("dispatch.work", pool.backends.clone());
     assert_eq!((pool, pool.table().as_str()), (&plain, "dispatch.work"));
@@ -116,7 +103,7 @@ fn every_word_means_what_it_says() {
     assert_eq!(all("replies = \"any\""), Send::All(Gather::All { quorum: None }));
     for (word, unanswered) in [("drop", Unanswered::Drop), ("close", Unanswered::Close)] {
         let replies = settings(&format!("on_timeout = \"{word}\"")).replies;
-        assert_eq!(replies, Replies::One(Exchange { unanswered, ..exchange() }));
+        assert_eq!(replies, Replies::One(Exchange { unanswered, ..Exchange::default() }));
     }
 }
 
