@@ -49,6 +49,16 @@ type TaskKey = usize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TaskId(TaskKey);
 
+/// A source in a driver's epoll set. Four bytes, for every connection has one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct SourceId(u32);
+
+impl SourceId {
+    fn index(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+}
+
 struct Inner {
     epoll: OwnedFd,
     sources: RefCell<Slab<Registration>>,
@@ -192,21 +202,23 @@ impl Driver {
     }
 
     /// Puts `fd` into the epoll set, owned by the calling task.
-    pub(super) fn register(&self, fd: impl AsFd, flags: epoll::EventFlags) -> io::Result<usize> {
+    pub(super) fn register(&self, fd: impl AsFd, flags: epoll::EventFlags) -> io::Result<SourceId> {
         let registration = Registration { readiness: Readiness::default(), owner: self.0.current.get() };
         let mut sources = self.0.sources.borrow_mut();
         let key = sources.insert(registration);
-        let data = epoll::EventData::new_u64(u64::try_from(key).unwrap_or(u64::MAX));
+        let id =
+            SourceId(u32::try_from(key).expect("a process has fewer descriptors than there are numbers"));
+        let data = epoll::EventData::new_u64(id.0.into());
         if let Err(error) = epoll::add(&self.0.epoll, fd, data, flags) {
             sources.remove(key);
             return Err(error.into());
         }
-        Ok(key)
+        Ok(id)
     }
 
     /// Has a source wake the calling task from now on, and no other.
-    pub(super) fn take_over(&self, source: usize) {
-        if let Some(source) = self.0.sources.borrow_mut().get_mut(source) {
+    pub(super) fn take_over(&self, source: SourceId) {
+        if let Some(source) = self.0.sources.borrow_mut().get_mut(source.index()) {
             source.owner = self.0.current.get();
         }
     }
@@ -218,16 +230,16 @@ impl Driver {
     }
 
     /// Forgets a source. Closing its descriptor takes it out of the epoll set.
-    pub(super) fn forget(&self, source: usize) {
-        self.0.sources.borrow_mut().try_remove(source);
+    pub(super) fn forget(&self, source: SourceId) {
+        self.0.sources.borrow_mut().try_remove(source.index());
     }
 
-    pub(super) fn readiness(&self, source: usize) -> Readiness {
-        self.0.sources.borrow().get(source).map_or(Readiness::default(), |source| source.readiness)
+    pub(super) fn readiness(&self, source: SourceId) -> Readiness {
+        self.0.sources.borrow().get(source.index()).map_or(Readiness::default(), |source| source.readiness)
     }
 
-    pub(super) fn set_readiness(&self, source: usize, readiness: Readiness) {
-        if let Some(source) = self.0.sources.borrow_mut().get_mut(source) {
+    pub(super) fn set_readiness(&self, source: SourceId, readiness: Readiness) {
+        if let Some(source) = self.0.sources.borrow_mut().get_mut(source.index()) {
             source.readiness = readiness;
         }
     }

@@ -14,6 +14,7 @@ use rustix::net::{
 };
 
 use super::Driver;
+use super::driver::SourceId;
 
 /// What the kernel last said of a source, less what was found to be used up since.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -52,7 +53,7 @@ pub enum Interest {
 /// A descriptor in the epoll set of its owner task's driver.
 pub struct Source {
     driver: Driver,
-    key: usize,
+    key: SourceId,
     fd: OwnedFd,
 }
 
