@@ -50,8 +50,6 @@ pub(super) enum Pace {
 /// newer one, it is owed what is before that: a snapshot lacks no key.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Owed {
-    /// Nothing.
-    Nothing,
     /// All of it, from here on.
     All {
         /// What stands before it, it has got.
@@ -66,7 +64,8 @@ pub(super) enum Owed {
 pub(super) struct Subscriber {
     /// The next message for it is here or behind; before that come those it is owed.
     pub(super) cursor: Seq,
-    pub(super) owed: Owed,
+    /// Boxed, and there only while there is something: most have got it.
+    pub(super) owed: Option<Box<Owed>>,
     pub(super) pace: Pace,
     /// Sorted.
     keys: Option<Box<[Key]>>,
@@ -84,7 +83,7 @@ impl Subscriber {
     fn new(wish: Wish) -> Self {
         Self {
             cursor: Seq::default(),
-            owed: Owed::Nothing,
+            owed: None,
             pace: Pace::Waiting,
             keys: wish.keys.map(sorted),
             snapshot: wish.snapshot,
@@ -102,16 +101,13 @@ impl Subscriber {
         }
         self.cursor = log.back_by(self.history);
         self.pace = Pace::Live;
-        self.owed = match (&self.keys, self.snapshot) {
-            (_, false) => Owed::Nothing,
-            (None, true) => Owed::All { from: Seq(0) },
-            (Some(keys), true) => Owed::Keys(keys.to_vec()),
-        };
+        let all = || self.keys.as_ref().map_or(Owed::All { from: Seq(0) }, |keys| Owed::Keys(keys.to_vec()));
+        self.owed = self.snapshot.then(|| Box::new(all()));
     }
 
     /// Waits for a state again; history is not for one that knows it.
     pub(super) fn wait(&mut self) {
-        self.owed = Owed::Nothing;
+        self.owed = None;
         self.overdue = 0;
         if !self.has_rest {
             self.stuck_since = None;
@@ -128,17 +124,15 @@ impl Subscriber {
     /// Wants these keys from now on.
     pub(super) fn set_keys(&mut self, keys: Vec<Key>, latest: &Latest) {
         let keys = sorted(keys);
-        let is_owed = |key: &&Key| match (&self.owed, &self.keys) {
-            (Owed::Keys(owed), Some(known)) => is_among(owed, key) || !is_among(known, key),
-            (Owed::Nothing, Some(known)) => !is_among(known, key),
-            (Owed::All { from }, _) => latest.place(key).is_some_and(|place| place >= *from),
-            (Owed::Nothing | Owed::Keys(_), None) => false,
+        let is_owed = |key: &&Key| match (self.owed.as_deref(), &self.keys) {
+            (Some(Owed::Keys(owed)), Some(known)) => is_among(owed, key) || !is_among(known, key),
+            (None, Some(known)) => !is_among(known, key),
+            (Some(Owed::All { from }), _) => latest.place(key).is_some_and(|place| place >= *from),
+            (None | Some(Owed::Keys(_)), None) => false,
         };
         let owed: Vec<_> = keys.iter().filter(is_owed).cloned().collect();
-        self.owed = match self.is_following() && self.snapshot && !owed.is_empty() {
-            true => Owed::Keys(owed),
-            false => Owed::Nothing,
-        };
+        let is_due = self.is_following() && self.snapshot && !owed.is_empty();
+        self.owed = is_due.then(|| Box::new(Owed::Keys(owed)));
         self.keys = Some(keys);
     }
 
@@ -180,7 +174,7 @@ impl Subscriber {
     /// Whether it gets the log as it is.
     #[inline]
     pub(super) fn is_plain(&self) -> bool {
-        self.keys.is_none() && matches!(self.owed, Owed::Nothing)
+        self.keys.is_none() && self.owed.is_none()
     }
 
     /// Whether a message is for it.

@@ -105,7 +105,7 @@ impl Walk {
         if let Some(end) = self.end {
             taken.conflated += self.conflated;
             subscriber.cursor = end;
-            subscriber.owed = Owed::Nothing;
+            subscriber.owed = None;
             if subscriber.pace == Pace::Catching {
                 subscriber.pace = Pace::Live;
                 taken.conflated += std::mem::take(&mut subscriber.overdue);
@@ -130,13 +130,13 @@ impl Walk {
 
     /// What a client is owed; returns whether that was all.
     fn collect_owed(&mut self, subscriber: &Subscriber, latest: &Latest) -> bool {
-        match &subscriber.owed {
-            Owed::Nothing => true,
-            Owed::All { from } => {
+        match subscriber.owed.as_deref() {
+            None => true,
+            Some(Owed::All { from }) => {
                 let mut range = latest.range(*from, subscriber.cursor);
                 range.all(|(seq, message)| self.push(seq, message, Origin::Owed))
             }
-            Owed::Keys(keys) => {
+            Some(Owed::Keys(keys)) => {
                 let older = |(seq, _): &(Seq, _)| *seq < subscriber.cursor;
                 let mut owed: Vec<_> = keys.iter().filter_map(|key| latest.get(key)).filter(older).collect();
                 owed.sort_unstable_by_key(|(seq, _)| *seq);
@@ -186,17 +186,17 @@ impl Walk {
 impl Part {
     /// Moves a client on behind this message.
     fn pass(&self, subscriber: &mut Subscriber) {
-        match (self.origin, &mut subscriber.owed) {
-            (Origin::Owed, Owed::All { from }) => *from = self.seq.plus(1),
-            (Origin::Owed, Owed::Keys(keys)) => {
+        match (self.origin, subscriber.owed.as_deref_mut()) {
+            (Origin::Owed, Some(Owed::All { from })) => *from = self.seq.plus(1),
+            (Origin::Owed, Some(Owed::Keys(keys))) => {
                 let key = self.message.key.as_ref();
                 if let Some(index) = key.and_then(|key| keys.binary_search(key).ok()) {
                     keys.remove(index);
                 }
             }
-            (Origin::Owed, Owed::Nothing) => {}
-            (Origin::Latest | Origin::Log, owed) => {
-                *owed = Owed::Nothing;
+            (Origin::Owed, None) => {}
+            (Origin::Latest | Origin::Log, _) => {
+                subscriber.owed = None;
                 subscriber.cursor = self.seq.plus(1);
             }
         }

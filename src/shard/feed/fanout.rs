@@ -54,7 +54,17 @@ pub(super) struct Fanout {
 
 /// Which client of this shard; given again after it has left.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct SeatId(usize);
+pub(super) struct SeatId(u32);
+
+impl SeatId {
+    fn at(index: usize) -> Self {
+        Self(u32::try_from(index).expect("a shard has fewer clients than there are numbers"))
+    }
+
+    fn index(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+}
 
 /// A client and its connection, as long as it has one: its session reads it, the fan-out writes to it.
 pub(super) struct Seat {
@@ -173,7 +183,7 @@ impl Fanout {
     /// A client of the calling task has come, and gets nothing yet.
     pub(super) fn seat(&self, lane: Lane, route: Option<RouteBooks>) -> SeatId {
         let delivered = Delivered { traffic: Traffic::default(), at: self.driver.now() };
-        SeatId(self.seats.borrow_mut().insert(Seat {
+        SeatId::at(self.seats.borrow_mut().insert(Seat {
             lane: RefCell::new(lane),
             subscriber: Cell::new(None),
             delivered: Cell::new(delivered),
@@ -200,13 +210,13 @@ impl Fanout {
         if let Some(subscriber) = subscriber {
             self.hub.borrow_mut().unsubscribe(subscriber);
         }
-        self.seats.borrow_mut().remove(seat.0);
+        self.seats.borrow_mut().remove(seat.index());
     }
 
     /// A client that has not gone.
     pub(super) fn at(&self, seat: SeatId) -> Ref<'_, Seat> {
         Ref::map(self.seats.borrow(), |seats| {
-            seats.get(seat.0).expect("a client keeps its seat until it goes")
+            seats.get(seat.index()).expect("a client keeps its seat until it goes")
         })
     }
 
@@ -279,7 +289,7 @@ impl Fanout {
         }
         let seats = self.seats.borrow();
         while let Some(id) = hub.poll_too_slow() {
-            let seat = self.subscribers.borrow().get(id.index()).and_then(|seat| seats.get(seat.0));
+            let seat = self.subscribers.borrow().get(id.index()).and_then(|seat| seats.get(seat.index()));
             seat.into_iter().for_each(|seat| self.judge(seat, Fate::TooSlow));
         }
         self.left.set(seats.capacity());
