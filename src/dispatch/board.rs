@@ -155,6 +155,8 @@ impl Board {
     /// Forgets backends that are gone and have nothing to answer.
     pub fn forget(&mut self, is_gone: impl Fn(BackendId) -> bool) {
         self.backends.retain(|id, standing| standing.outstanding > 0 || !is_gone(*id));
+        // Names that keep changing addresses would make the books grow, and nobody is shown what is gone.
+        self.counters.reply_time.retain(|id, _| !is_gone(BackendId(*id)));
     }
 
     fn standing(&self, candidate: &Candidate) -> Option<&Standing> {
@@ -313,5 +315,17 @@ mod tests {
         assert_eq!(board.counters.outstanding_now, 0);
         board.forget(|_| true);
         assert!(board.backends.is_empty());
+    }
+
+    #[test]
+    fn what_is_counted_of_a_backend_goes_with_it() {
+        let (mut board, now) = (Board::default(), now());
+        for backend in [1, 2].map(BackendId) {
+            board.handle_sent(backend);
+            board.handle_reply(backend, Duration::from_millis(1), now);
+        }
+        board.forget(|backend| backend == BackendId(1));
+        assert!(board.counters.reply_time.keys().eq(&[2]));
+        assert_eq!(board.counters.replies, 2, "totals never fall");
     }
 }
