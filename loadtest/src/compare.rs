@@ -45,7 +45,8 @@ pub(crate) fn compare(args: &CompareArgs) -> anyhow::Result<Comparison> {
         }
     }
     let targets = versions(&file)?;
-    let run = Run::begin(Host::here());
+    let mut run = Run::begin(Host::here());
+    run.command_line = without_words(run.command_line);
     let attention = Attention::new()?;
     let allowed = Cores::allowed()?;
     let left = allowed.without(&Cores::parse(&file.cores, &allowed)?);
@@ -75,6 +76,19 @@ pub(crate) fn compare(args: &CompareArgs) -> anyhow::Result<Comparison> {
         scenarios,
         warnings,
     })
+}
+
+/// A command line without what the words of a file stand for: mostly paths, of this machine alone.
+fn without_words(words: Vec<String>) -> Vec<String> {
+    let (mut shown, mut words) = (Vec::new(), words.into_iter());
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "--set" => drop(words.next()),
+            set if set.starts_with("--set=") => {}
+            _ => shown.push(word),
+        }
+    }
+    shown
 }
 
 /// Has the command line's word before the file's, and leaves only what is to be measured.

@@ -1,6 +1,7 @@
 //! How a record comes to be: from what a run was, counted and cost.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -13,8 +14,15 @@ use crate::wire::{Faults, float};
 impl Run {
     /// What runs here and now.
     pub(crate) fn begin(host: Host) -> Self {
+        let mut command_line: Vec<String> = std::env::args().collect();
+        // Where this program lies says nothing to those who read its results elsewhere.
+        if let Some(program) = command_line.first_mut()
+            && let Some(name) = Path::new(program).file_name()
+        {
+            *program = name.to_string_lossy().into_owned();
+        }
         Self {
-            command_line: std::env::args().collect(),
+            command_line,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_at: humantime::format_rfc3339_seconds(crate::clock::date()).to_string(),
             host,
