@@ -95,7 +95,8 @@ fn every_mistake_is_told_with_file_and_line_and_the_exit_code_is_1() {
 fn flags_are_held_to_the_same_rules_as_a_file() {
     let backend = "ws://127.0.0.1:9001";
     let (code, _, errors) = outcome(&["127.0.0.1:0", backend, backend]);
-    let told = "backends[1] in [pool.default]: this backend is in the pool already; for a larger share give it a weight\n";
+    let told =
+        "backends[1] in [pool.default]: this backend is there already; for a larger share give it a weight\n";
     assert_eq!((code, errors.as_str()), (Some(2), told));
 }
 
