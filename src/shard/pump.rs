@@ -365,7 +365,11 @@ pub(super) mod tests {
     }
 
     /// Runs one session between `peers`, each on a thread of its own, until both have had enough.
-    fn converse(shard: &Rc<Shard>, client: fn(&mut TcpStream), backend: fn(&mut TcpStream)) {
+    fn converse(
+        shard: &Rc<Shard>,
+        client: impl FnOnce(&mut TcpStream) + Send + 'static,
+        backend: impl FnOnce(&mut TcpStream) + Send + 'static,
+    ) {
         let ((our_client, mut its_client), (our_backend, mut its_backend)) = (connection(), connection());
         let threads = [
             std::thread::spawn(move || client(&mut its_client)),
@@ -426,19 +430,26 @@ pub(super) mod tests {
         let rate = Rate { per_second: number(1_000), burst: number(20) };
         let limit = RateLimit { messages: Some(rate), bytes: None, excess: Excess::Slow };
         let shard = shard(&driver, Settings { rate: Some(limit), ..Settings::default() });
+        let message = [0x82, 0x81, 0, 0, 0, 0, b'x'];
+        let (hear, heard) = std::sync::mpsc::channel();
         converse(
             &shard,
-            |stream| {
-                for _ in 0..MESSAGES {
-                    stream.write_all(&[0x82, 0x81, 0, 0, 0, 0, b'x']).unwrap();
+            move |stream| {
+                // In one read, and not in that of the Close: a session that ends is not held up.
+                stream.write_all(&message.repeat(MESSAGES / 2)).unwrap();
+                heard.recv().unwrap();
+                for _ in 0..MESSAGES / 2 {
+                    stream.write_all(&message).unwrap();
                     // A message a read, or nearly.
                     std::thread::yield_now();
                 }
                 stream.write_all(&close_frame(CloseCode::NORMAL, "", Some(MaskKey([0; 4])))).unwrap();
                 let _: [u8; 4] = read(stream);
             },
-            |stream| {
-                let _: [u8; 7 * MESSAGES] = read(stream);
+            move |stream| {
+                let _: [u8; 7 * MESSAGES / 2] = read(stream);
+                hear.send(()).unwrap();
+                let _: [u8; 7 * MESSAGES / 2] = read(stream);
                 let _: [u8; 8] = read(stream);
                 stream.write_all(&close_frame(CloseCode::NORMAL, "", None)).unwrap();
             },
