@@ -200,7 +200,7 @@ pub(crate) struct CommonArgs {
     /// Ask for this subprotocol; may be repeated.
     #[arg(long = "subprotocol", value_name = "NAME", value_parser = subprotocol)]
     pub(crate) subprotocols: Vec<String>,
-    /// Send this field with the request to upgrade, as 'Origin: http://example.com'; may be repeated.
+    /// Send this field with the request to upgrade, as `Origin: http://example.com`; may be repeated.
     #[arg(long = "header", value_name = "FIELD")]
     pub(crate) fields: Vec<Field>,
     /// Also report what this process costs; may be repeated.

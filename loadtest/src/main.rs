@@ -5,7 +5,7 @@
 //! - [`client`]: one connection's life ([`client::Session`]) and many of them on one thread ([`client::Swarm`]).
 //! - [`crew`]: threads, each with a swarm, that make load together, and the one that puts together what they saw.
 //! - [`scenario`]: what the commands `echo`, `storm`, `feed` and `idle` do with a crew.
-//! - [`serve`]: the other end: an echo server and the source of a feed; and as controls, which do as little as can be
+//! - [`serve`](mod@serve): the other end: an echo server and the source of a feed; and as controls, which do as little as can be
 //!   done, a relay of bytes and a broadcaster of frames.
 //! - [`watch`]: what the servers cost, read from `/proc`; [`record`]: all that a run yields, as plain data;
 //!   [`report`]: that, for people and for machines.
