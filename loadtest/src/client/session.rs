@@ -352,10 +352,9 @@ impl Session {
         while let Some(event) = self.inbox.next(&mut bytes, &kit.expected)? {
             match event {
                 Event::Message { stamp, bytes, intact } => {
-                    let number = stamp.map_or(self.ledger.settled(), |stamp| stamp.number);
-                    let connection = stamp.map_or(self.id(), |stamp| stamp.connection);
+                    let of = stamp.unwrap_or_else(|| Stamp::new(self.id(), self.ledger.settled()));
                     kit.tally.bytes += wide(bytes) * self.weight();
-                    let intact = intact && bytes == kit.plan.mix.size(connection, number);
+                    let intact = intact && bytes == kit.plan.mix.size(of.connection(), of.number());
                     self.handle_message(stamp, intact, kit, now);
                 }
                 Event::Tick(tick) => self.handle_tick(tick, kit, now),
@@ -440,7 +439,7 @@ impl Session {
         };
         let first = || Ledger::beginning_at(tick.number, connection);
         let ledger = self.followed.get_or_insert_with(first);
-        ledger.handle(Stamp { connection, number: tick.number }, u64::MAX, faults);
+        ledger.handle(Stamp::new(connection, tick.number), u64::MAX, faults);
         if let Some(following) = &mut kit.following {
             following.handle(tick, now, &mut kit.tally);
         }

@@ -2,7 +2,6 @@
 
 use selat::protocol::frame::{Header, MaskKey, Opcode, mask};
 
-use super::stamp::STAMP_BYTES_MAX;
 use super::{ConnectionId, Kind, Mix, Pattern, Stamp, wide};
 
 /// Bytes of messages kept ready, if more than one message fits: what one write carries at most.
@@ -71,7 +70,7 @@ impl Burst {
         let run = frames.bytes.get_mut(..count * frames.frame_bytes).expect("count is no more than fit");
         if frames.is_stamped {
             for (number, frame) in (first..).zip(run.chunks_exact_mut(frames.frame_bytes)) {
-                stamp(frame, frames.header_bytes, Stamp { connection, number }, (self.kind, self.key));
+                stamp(frame, frames.header_bytes, Stamp::new(connection, number), (self.kind, self.key));
             }
         }
         run
@@ -90,7 +89,7 @@ impl Burst {
             if frames.is_stamped
                 && let Some(frame) = self.run.get_mut(begin..)
             {
-                stamp(frame, frames.header_bytes, Stamp { connection, number }, (self.kind, self.key));
+                stamp(frame, frames.header_bytes, Stamp::new(connection, number), (self.kind, self.key));
             }
         }
         &self.run
@@ -129,11 +128,22 @@ pub(super) fn opcode(kind: Kind) -> Opcode {
 
 #[inline]
 fn stamp(frame: &mut [u8], header_bytes: usize, stamp: Stamp, (kind, key): (Kind, MaskKey)) {
-    let mut bytes = [0; STAMP_BYTES_MAX];
-    let bytes = stamp.encode(kind, &mut bytes);
-    mask(bytes, key, 0);
-    let place = frame.get_mut(header_bytes..header_bytes + bytes.len());
-    place.expect("stamped messages hold a stamp").copy_from_slice(bytes);
+    let payload = frame.get_mut(header_bytes..).unwrap_or_default();
+    match kind {
+        Kind::Binary => put(payload, stamp.binary(), key),
+        Kind::Text => put(payload, stamp.text(), key),
+    }
+}
+
+/// Writes a stamp to the front of a payload, masked.
+#[inline]
+fn put<const N: usize>(payload: &mut [u8], mut stamp: [u8; N], MaskKey(key): MaskKey) {
+    let (words, rest) = stamp.as_chunks_mut();
+    debug_assert!(rest.is_empty(), "stamps are as long as some masking keys");
+    for word in words {
+        *word = (u32::from_ne_bytes(*word) ^ u32::from_ne_bytes(key)).to_ne_bytes();
+    }
+    *payload.first_chunk_mut().expect("stamped messages hold a stamp") = stamp;
 }
 
 #[cfg(test)]
@@ -168,7 +178,7 @@ mod tests {
                 mask(&mut payload, KEY, 0);
                 let stamped = if size >= kind.stamp_bytes() { kind.stamp_bytes() } else { 0 };
                 if stamped > 0 {
-                    assert_eq!(Stamp::decode(kind, &payload), Some(Stamp { connection, number }));
+                    assert_eq!(Stamp::decode(kind, &payload), Some(Stamp::new(connection, number)));
                 }
                 assert!(pattern.matches(stamped, &payload[stamped..]));
                 assert!(kind == Kind::Binary || std::str::from_utf8(&payload).is_ok());

@@ -23,20 +23,43 @@ pub(crate) enum Expected {
 pub(crate) struct Answers {
     pattern: Pattern,
     kind: Kind,
-    /// The sizes that there are, each with the header of an answer in one frame.
-    sizes: Vec<(usize, Vec<u8>)>,
+    /// The sizes that there are.
+    shapes: Vec<Shape>,
+}
+
+/// What an answer of some size is in one frame.
+#[derive(Debug)]
+struct Shape {
+    /// The two bytes of its header that every header has, and those of a longer one.
+    header: [u8; 2],
+    more: Vec<u8>,
+    payload_bytes: usize,
+}
+
+impl Shape {
+    /// Payload and what follows it, if `bytes` begin with such an answer.
+    #[inline]
+    fn split<'b>(&self, bytes: &'b [u8]) -> Option<(&'b [u8], &'b [u8])> {
+        let (header, rest) = bytes.split_first_chunk()?;
+        if *header != self.header {
+            return None;
+        }
+        let rest = if self.more.is_empty() { rest } else { rest.strip_prefix(self.more.as_slice())? };
+        rest.split_at_checked(self.payload_bytes)
+    }
 }
 
 impl Expected {
     /// Answers of this kind and these sizes.
     pub(crate) fn answers(mix: &Mix, kind: Kind) -> Self {
-        let sized = |size: &usize| {
+        let shape = |&payload_bytes: &usize| {
             let mut header = Vec::new();
-            Header::whole(opcode(kind), None, wide(*size)).encode(&mut header);
-            (*size, header)
+            Header::whole(opcode(kind), None, wide(payload_bytes)).encode(&mut header);
+            let (first, more) = header.split_first_chunk().expect("a header has two bytes");
+            Shape { header: *first, more: more.to_vec(), payload_bytes }
         };
-        let sizes = mix.sizes().iter().map(sized).collect();
-        Self::Answers(Answers { pattern: Pattern::of(kind), kind, sizes })
+        let shapes = mix.sizes().iter().map(shape).collect();
+        Self::Answers(Answers { pattern: Pattern::of(kind), kind, shapes })
     }
 
     /// The message at the front of `bytes`, if it is all there and in one frame, and the bytes after it.
@@ -60,9 +83,7 @@ impl Expected {
 impl Answers {
     #[inline]
     fn whole<'b>(&self, bytes: &'b [u8]) -> Option<(Event, &'b [u8])> {
-        let mut sizes = self.sizes.iter();
-        let (payload, rest) = sizes
-            .find_map(|(size, header)| bytes.strip_prefix(header.as_slice())?.split_at_checked(*size))?;
+        let (payload, rest) = self.shapes.iter().find_map(|shape| shape.split(bytes))?;
         let stamped = self.kind.stamp_bytes();
         let (stamp, intact) = match payload.split_at_checked(stamped) {
             Some((stamp, tail)) => {
@@ -308,13 +329,12 @@ mod tests {
     }
 
     fn stamp(number: u64) -> Stamp {
-        Stamp { connection: ConnectionId::new(3), number }
+        Stamp::new(ConnectionId::new(3), number)
     }
 
     fn payload(number: u64, size: usize) -> Vec<u8> {
-        let (mut payload, mut place) = (Pattern::new().payload(size), [0; STAMP_BYTES_MAX]);
-        let stamp = stamp(number).encode(Kind::Binary, &mut place);
-        payload[..stamp.len()].copy_from_slice(stamp);
+        let (mut payload, stamp) = (Pattern::new().payload(size), stamp(number).binary());
+        payload[..stamp.len()].copy_from_slice(&stamp);
         payload
     }
 

@@ -97,7 +97,7 @@ impl Ledger {
     /// An answer with this stamp, while messages before `sent` had been sent.
     #[inline]
     pub(crate) fn handle(&mut self, stamp: Stamp, sent: u64, faults: &mut Faults) {
-        if stamp == (Stamp { connection: self.connection, number: self.next }) && self.next < sent {
+        if stamp == Stamp::new(self.connection, self.next) && self.next < sent {
             self.next += 1;
         } else {
             self.handle_out_of_order(stamp, sent, faults);
@@ -106,16 +106,17 @@ impl Ledger {
 
     #[cold]
     fn handle_out_of_order(&mut self, stamp: Stamp, sent: u64, faults: &mut Faults) {
-        if stamp.connection != self.connection {
+        let number = stamp.number();
+        if stamp.connection() != self.connection {
             faults.misrouted += 1;
-        } else if stamp.number >= sent {
+        } else if number >= sent {
             faults.corrupted += 1;
-        } else if stamp.number >= self.next {
-            faults.lose(stamp.number - self.next);
-            self.missing.extend((self.next..stamp.number).take(MISSING_MAX));
+        } else if number >= self.next {
+            faults.lose(number - self.next);
+            self.missing.extend((self.next..number).take(MISSING_MAX));
             self.missing.drain(..self.missing.len().saturating_sub(MISSING_MAX));
-            self.next = stamp.number + 1;
-        } else if let Some(place) = self.missing.iter().position(|&number| number == stamp.number) {
+            self.next = number + 1;
+        } else if let Some(place) = self.missing.iter().position(|&missing| missing == number) {
             self.missing.swap_remove(place);
             faults.lost = faults.lost.wrapping_sub(1);
             faults.reordered += 1;
@@ -134,7 +135,7 @@ mod tests {
         let connection = ConnectionId::new(1);
         let (mut ledger, mut faults) = (Ledger::new(connection), Faults::default());
         for &number in numbers {
-            ledger.handle(Stamp { connection, number }, 10, &mut faults);
+            ledger.handle(Stamp::new(connection, number), 10, &mut faults);
         }
         (faults, ledger.settled())
     }
@@ -158,7 +159,7 @@ mod tests {
     #[test]
     fn knows_an_answer_that_is_not_its_own() {
         let (mut ledger, mut faults) = (Ledger::new(ConnectionId::new(1)), Faults::default());
-        ledger.handle(Stamp { connection: ConnectionId::new(2), number: 0 }, 10, &mut faults);
+        ledger.handle(Stamp::new(ConnectionId::new(2), 0), 10, &mut faults);
         assert_eq!((faults.misrouted, ledger.settled()), (1, 0));
     }
 
@@ -166,8 +167,8 @@ mod tests {
     fn forgets_rather_than_grow() {
         let connection = ConnectionId::new(1);
         let (mut ledger, mut faults) = (Ledger::new(connection), Faults::default());
-        ledger.handle(Stamp { connection, number: 1_000_000 }, u64::MAX, &mut faults);
-        ledger.handle(Stamp { connection, number: 2_000_000 }, u64::MAX, &mut faults);
+        ledger.handle(Stamp::new(connection, 1_000_000), u64::MAX, &mut faults);
+        ledger.handle(Stamp::new(connection, 2_000_000), u64::MAX, &mut faults);
         assert_eq!(ledger.missing.len(), MISSING_MAX);
         assert_eq!(faults.lost, 1_999_999);
     }

@@ -37,7 +37,16 @@ impl Pattern {
     }
 
     /// Whether `bytes` are what stands at `offset` of a payload.
+    #[inline]
     pub(crate) fn matches(&self, offset: usize, bytes: &[u8]) -> bool {
+        match self.0.get(offset..offset + bytes.len()) {
+            Some(here) => here == bytes,
+            None => self.matches_anew(offset, bytes),
+        }
+    }
+
+    /// The same where the pattern repeats.
+    fn matches_anew(&self, offset: usize, bytes: &[u8]) -> bool {
         let (mut from, mut rest) = (offset % PERIOD_BYTES, bytes);
         while !rest.is_empty() {
             let (here, later) = rest.split_at(rest.len().min(PERIOD_BYTES - from));

@@ -1,9 +1,13 @@
 //! The first bytes of a payload: whose message it is, and which.
 
+use std::fmt;
 use std::ops::Range;
 
 /// Bits of a stamp that count messages; the others name the connection.
 const NUMBER_BITS: u32 = 40;
+
+/// Those bits.
+const NUMBER_MASK: u64 = (1 << NUMBER_BITS) - 1;
 
 /// Spreads the bits of a sum: the odd number nearest to 2^64 divided by the golden ratio.
 const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
@@ -47,54 +51,76 @@ impl ConnectionId {
     }
 }
 
-/// Which message this is: the `number`-th on `connection`, counted from 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Stamp {
-    pub(crate) connection: ConnectionId,
-    pub(crate) number: u64,
-}
+/// Which message this is: the how-manieth on which connection. Both in one word, as they travel.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stamp(u64);
 
 impl Stamp {
-    /// Writes the stamp of this kind to the front of `place`, before masking; returns what it takes.
+    /// The `number`-th message on `connection`, counted from 0. Wraps after 2^40.
     #[inline]
-    pub(crate) fn encode(self, kind: Kind, place: &mut [u8; STAMP_BYTES_MAX]) -> &mut [u8] {
-        let word = u64::from(self.connection.0) << NUMBER_BITS | self.number & number_mask();
-        let sum = sum(word);
-        match kind {
-            Kind::Binary => {
-                let (first, second) = place.split_at_mut(8);
-                first.copy_from_slice(&word.to_be_bytes());
-                second.get_mut(..4).unwrap_or_default().copy_from_slice(&sum.to_be_bytes());
-            }
-            Kind::Text => {
-                for (digits, value) in DIGITS.into_iter().zip([word, sum.into()]) {
-                    let mut value = value;
-                    for digit in place.get_mut(digits).unwrap_or_default().iter_mut().rev() {
-                        let nibble = u8::try_from(value & 0xF).unwrap_or_default();
-                        *digit = if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 };
-                        value >>= 4;
-                    }
-                }
+    pub(crate) fn new(connection: ConnectionId, number: u64) -> Self {
+        Self(u64::from(connection.0) << NUMBER_BITS | number & NUMBER_MASK)
+    }
+
+    /// Whose message it is.
+    #[inline]
+    pub(crate) fn connection(self) -> ConnectionId {
+        ConnectionId(u32::try_from(self.0 >> NUMBER_BITS).unwrap_or(u32::MAX))
+    }
+
+    /// The how-manieth.
+    #[inline]
+    pub(crate) fn number(self) -> u64 {
+        self.0 & NUMBER_MASK
+    }
+
+    /// The stamp of a binary message, before masking.
+    #[inline]
+    pub(crate) fn binary(self) -> [u8; Kind::Binary.stamp_bytes()] {
+        let ([a, b, c, d, e, f, g, h], [i, j, k, l]) = (self.0.to_be_bytes(), sum(self.0).to_be_bytes());
+        [a, b, c, d, e, f, g, h, i, j, k, l]
+    }
+
+    /// The stamp of a text, before masking.
+    pub(crate) fn text(self) -> [u8; Kind::Text.stamp_bytes()] {
+        let mut place = [0; Kind::Text.stamp_bytes()];
+        for (digits, value) in DIGITS.into_iter().zip([self.0, sum(self.0).into()]) {
+            let mut value = value;
+            for digit in place.get_mut(digits).unwrap_or_default().iter_mut().rev() {
+                let nibble = u8::try_from(value & 0xF).unwrap_or_default();
+                *digit = if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 };
+                value >>= 4;
             }
         }
-        place.get_mut(..kind.stamp_bytes()).unwrap_or_default()
+        place
     }
 
     /// The stamp of this kind at the front of `bytes`, if it is as one was made.
     #[inline]
     pub(crate) fn decode(kind: Kind, bytes: &[u8]) -> Option<Self> {
-        let (word, found) = match kind {
+        match kind {
             Kind::Binary => {
                 let (word, rest) = bytes.split_first_chunk()?;
-                (u64::from_be_bytes(*word), u32::from_be_bytes(*rest.first_chunk()?))
+                Self::of(u64::from_be_bytes(*word), u32::from_be_bytes(*rest.first_chunk()?))
             }
-            Kind::Text => {
-                let [word, sum] = DIGITS.map(|digits| hexadecimal(bytes.get(digits)?));
-                (word?, u32::try_from(sum?).ok()?)
-            }
-        };
-        let connection = ConnectionId(u32::try_from(word >> NUMBER_BITS).ok()?);
-        (found == sum(word)).then_some(Self { connection, number: word & number_mask() })
+            Kind::Text => Self::decode_text(bytes),
+        }
+    }
+
+    fn decode_text(bytes: &[u8]) -> Option<Self> {
+        let [word, sum] = DIGITS.map(|digits| hexadecimal(bytes.get(digits)?));
+        Self::of(word?, u32::try_from(sum?).ok()?)
+    }
+
+    #[inline]
+    fn of(word: u64, found: u32) -> Option<Self> {
+        (found == sum(word)).then_some(Self(word))
+    }
+}
+
+impl fmt::Debug for Stamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "message {} of connection {}", self.number(), self.connection().serial())
     }
 }
 
@@ -117,25 +143,25 @@ fn sum(word: u64) -> u32 {
     u32::try_from((spread ^ spread >> 29) >> u32::BITS).expect("64 less 32 bits fit in 32")
 }
 
-/// The bits of the message number.
-fn number_mask() -> u64 {
-    (1 << NUMBER_BITS) - 1
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const KINDS: [Kind; 2] = [Kind::Binary, Kind::Text];
 
+    fn encoded(stamp: Stamp, kind: Kind) -> Vec<u8> {
+        match kind {
+            Kind::Binary => stamp.binary().to_vec(),
+            Kind::Text => stamp.text().to_vec(),
+        }
+    }
+
     #[test]
     fn survives_the_wire() {
         for (serial, number) in [(0, 0), (1, 1), (0x00FF_FFFF, (1 << 40) - 1), (77, 1 << 33)] {
-            let stamp = Stamp { connection: ConnectionId::new(serial), number };
+            let stamp = Stamp::new(ConnectionId::new(serial), number);
             for kind in KINDS {
-                let mut place = [b'-'; STAMP_BYTES_MAX];
-                let bytes = stamp.encode(kind, &mut place).to_vec();
-                assert_eq!(bytes.len(), kind.stamp_bytes());
+                let bytes = encoded(stamp, kind);
                 assert_eq!(Stamp::decode(kind, &bytes), Some(stamp));
                 assert!(kind == Kind::Binary || bytes.is_ascii());
             }
@@ -144,10 +170,9 @@ mod tests {
 
     #[test]
     fn sees_every_changed_bit_and_every_lost_byte() {
-        let stamp = Stamp { connection: ConnectionId::new(3), number: 1000 };
+        let stamp = Stamp::new(ConnectionId::new(3), 1000);
         for kind in KINDS {
-            let mut place = [0; STAMP_BYTES_MAX];
-            let bytes = stamp.encode(kind, &mut place).to_vec();
+            let bytes = encoded(stamp, kind);
             for at in 0..bytes.len() {
                 for bit in 0..8 {
                     let mut changed = bytes.clone();
