@@ -165,6 +165,9 @@ pub(crate) struct Process {
     /// Its program, as the kernel cuts the name.
     pub(crate) name: String,
     pub(crate) cpu: Cpu,
+    /// Whether it ended before the load did.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) has_ended: bool,
     /// Its memory, where that was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) memory: Option<Memory>,

@@ -28,7 +28,10 @@ impl Bench {
     fn compare(&self, args: &[&str]) -> (i32, Value, String) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_selat-load"));
         command.arg("compare").arg(self.file("bench.toml")).args(["--patience", "0s", "--attempts", "1"]);
-        command.args(["--cores", "0", "--pairs", "2", "--for", "300ms", "--json"]).args(args);
+        command.args(["--cores", "0", "--pairs", "2", "--json"]).args(args);
+        if !args.contains(&"--for") {
+            command.args(["--for", "300ms"]);
+        }
         let (code, out, errors) = capture(command);
         (code, serde_json::from_str(&out).unwrap_or(Value::Null), errors)
     }
@@ -44,6 +47,16 @@ impl Drop for Bench {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
+}
+
+/// What a comparison found and said, once no time is stolen from it: what that spoils is rightly given up, and tells
+/// nothing.
+fn whole(mut compare: impl FnMut() -> (i32, Value, String)) -> (Value, String) {
+    let mut tries = (0..10).map(|_| compare());
+    let is_whole = |(_, _, errors): &(i32, Value, String)| !errors.contains("was stolen");
+    let (code, found, errors) = tries.find(is_whole).expect("a machine that is sometimes ours");
+    assert_eq!(code, 0, "{errors}");
+    (found, errors)
 }
 
 const RELAYS: &str = r#"
@@ -88,14 +101,10 @@ targets = ["other"]
 fn measures_targets_in_turn_and_reports_ratios() {
     let bench = Bench::new("relays", RELAYS);
     let (log, page) = (bench.file("log"), bench.file("page.html"));
-    // What time was stolen from is rightly given up, and tells nothing here.
-    let mut tries = (0..10).map(|_| {
+    let (found, errors) = whole(|| {
         let _ = fs::remove_file(&log);
         bench.compare(&["--set", &format!("log={log}"), "--html", &page])
     });
-    let is_whole = |(_, _, errors): &(i32, Value, String)| !errors.contains("was stolen");
-    let (code, found, errors) = tries.find(is_whole).expect("a machine that is sometimes ours");
-    assert_eq!(code, 0, "{errors}");
     // Whoever is first in one pass is last in the next; and `other` is started once for all of `a`, each time for `b`.
     let order: Vec<&str> =
         errors.lines().filter_map(|line| line.strip_prefix("a ")?.split_whitespace().nth(1)).collect();
@@ -125,6 +134,47 @@ fn measures_targets_in_turn_and_reports_ratios() {
     let (_, tables, errors) = capture(command);
     for words in ["one / the best", "(≤ 100.00) ✓", "over one (≥ 0.01)", "p50 / p99 / p99.9"] {
         assert!(tables.contains(words), "{words}: {tables} {errors}");
+    }
+}
+
+const KILLED: &str = r#"
+title = "a backend is killed"
+
+[[backend]]
+name = "echo"
+command = ["{load}", "serve", "echo", "{address}"]
+
+[[target]]
+name = "survivor"
+command = ["{load}", "serve", "relay", "{address}", "--to", "{backend.2}"]
+
+[[target]]
+name = "victim"
+url = "ws://{backend.1}/"
+
+[[scenario]]
+name = "k"
+title = "one of two is killed"
+echo = { connections = 2, warmup = "0s", in-flight = 1, reconnect = true }
+copies = 2
+kill = { copy = 1, after = "700ms" }
+metric = "silence"
+"#;
+
+#[test]
+fn a_backend_is_killed_on_purpose_and_what_it_cost_is_known() {
+    let bench = Bench::new("killed", KILLED);
+    let (found, _) = whole(|| bench.compare(&["--for", "1500ms"]));
+    let passes = |at: usize| found["scenarios"][0]["results"][at]["passes"].as_array().unwrap();
+    for (survivor, victim) in passes(0).iter().zip(passes(1)) {
+        assert!(survivor["failed"] == 0 && survivor["silence"].as_f64().unwrap() < 0.5, "{survivor}");
+        assert!(
+            victim["failed"].as_u64().unwrap() > 2 && victim["silence"].as_f64().unwrap() > 0.5,
+            "{victim}"
+        );
+        for pass in [survivor, victim] {
+            assert!(pass["backend"].as_f64().unwrap() > 0.0, "{pass}");
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use support::{Ended, echo, foreign_server, run};
+use support::{Ended, Served, echo, foreign_server, run};
 use tungstenite::protocol::CloseFrame;
 use tungstenite::protocol::frame::Frame;
 use tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
@@ -219,6 +219,23 @@ fn reports_what_a_process_costs() {
     assert!(ended.cpu() > 0.0, "{}", ended.report);
     let own = &ended.report["cost"]["generator"]["us_per_unit"];
     assert!(own.as_f64().unwrap() > 0.0, "{}", ended.report);
+}
+
+#[test]
+fn a_server_that_dies_is_reported_with_what_it_had_cost() {
+    let server = Served::start("echo", &[]);
+    let (url, pid) = (format!("ws://{}/", server.address), server.pid().to_string());
+    let args = ["--connections", "3", "--for", "10s", "--warmup", "0s", "--interval", "100ms", "--pid", &pid];
+    let killer = std::thread::spawn(move || {
+        std::thread::park_timeout(Duration::from_secs(1));
+        drop(server);
+    });
+    let ended = run(&[&["echo", &url], args.as_slice()].concat());
+    killer.join().unwrap();
+    assert_eq!((ended.code, ended.failed()), (1, 3), "{} {}", ended.report, ended.errors);
+    assert!(ended.seconds() < 5.0 && ended.cpu() > 0.0, "{}", ended.report);
+    assert_eq!(ended.process()["has_ended"], true);
+    assert!(ended.report["warnings"].to_string().contains("ended before the load did"), "{}", ended.report);
 }
 
 #[test]

@@ -87,11 +87,8 @@ impl Load<'_> {
             humantime::format_duration(self.file.each).to_string().replace(' ', ""),
         ]);
         let mut pids = own.to_vec();
-        // One that will be killed cannot be asked at the end.
-        if self.scenario.kill.is_none() {
-            for backend in self.backends.iter() {
-                pids.extend(backend.pids()?);
-            }
+        for backend in self.backends.iter() {
+            pids.extend(backend.pids()?);
         }
         words.extend(pids.into_iter().flat_map(|pid| ["--pid".to_owned(), pid.to_string()]));
         Ok(words)

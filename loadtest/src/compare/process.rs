@@ -121,11 +121,10 @@ impl Server {
         }
     }
 
-    /// Kills it, as a machine that loses power would.
+    /// Kills it, as a machine that loses power would. Until [`Self::end`] the kernel knows what it has cost.
     pub(super) fn kill(&mut self) {
         if let Some(child) = &mut self.child {
             let _ = child.kill();
-            let _ = child.wait();
         }
     }
 

@@ -25,11 +25,12 @@ impl Patience {
     /// # Errors
     /// We are to end, or `/proc` cannot be read.
     pub(super) fn wait(&mut self, attention: &Attention) -> anyhow::Result<()> {
-        let watch = Watch::new(&[])?;
+        let mut watch = Watch::new(&[])?;
         while !self.0.is_zero() {
             let before = watch.read()?;
             attention.wait(SAMPLE)?;
-            let busy = watch.between(&before, &watch.read()?)?.machine.as_secs_f64() / SAMPLE.as_secs_f64();
+            let after = watch.read()?;
+            let busy = watch.between(&before, &after).machine.as_secs_f64() / SAMPLE.as_secs_f64();
             if busy <= BUSY_MAX {
                 return Ok(());
             }

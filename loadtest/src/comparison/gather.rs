@@ -18,6 +18,9 @@ impl Pass {
     /// What `record` says of a target, whose processes are the first `own` of those that were watched.
     pub(crate) fn of(record: &Record, own: usize) -> Self {
         let (target, backend) = record.cost.processes.split_at_checked(own).unwrap_or_default();
+        if let Some(process) = target.iter().find(|process| process.has_ended) {
+            return Self::failed(format!("{} ended before the load did", process.name));
+        }
         let watched: f64 = record.cost.processes.iter().map(|process| process.cpu.cores_busy).sum();
         let foreign = record.cost.machine.cores_busy - watched - record.cost.generator.cores_busy;
         let mut pass = Self {

@@ -299,7 +299,7 @@ impl<'s> Lead<'s> {
         let began = *self.began.get_or_insert(from);
         self.wall = to.duration_since(began);
         let Some((before, after)) = self.reading(number).zip(self.reading(number + 1)) else { return Ok(()) };
-        let cost = self.watch.between(before, after)?;
+        let cost = self.watch.between(before, after);
         let pss_kib = if self.script.memory { self.watch.memory().unwrap_or_default() } else { Vec::new() };
         let (at, seconds) = (from.duration_since(began).as_secs_f64(), to.duration_since(from).as_secs_f64());
         let interval = Interval { at, seconds, pss_kib, ..interval(self.script.unit, &tally, &cost) };
@@ -313,7 +313,7 @@ impl<'s> Lead<'s> {
         let (Some(before), Some(after)) = (self.readings.first(), self.readings.last()) else {
             bail!("nothing was measured")
         };
-        let cost = self.watch.between(before, after)?;
+        let cost = self.watch.between(before, after);
         Ok(Measured {
             whole: self.whole,
             tally: self.tally,

@@ -85,6 +85,7 @@ impl Record {
             pid: process.pid,
             name: process.name.clone(),
             cpu: cpu(process.cpu),
+            has_ended: process.has_ended,
             memory: None,
         });
         let (generator, machine) = (cpu(cost.own), cpu(cost.machine));

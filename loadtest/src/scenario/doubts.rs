@@ -50,7 +50,14 @@ pub(super) fn doubts(unit: Unit, measured: &Measured) -> Vec<String> {
         let stolen = measured.cost.stolen * 100.0;
         doubts.push(format!("{stolen:.1} % of the time was stolen by the hypervisor"));
     }
-    if measured.memory.is_none() {
+    let ended: Vec<_> = measured.cost.processes.iter().filter(|process| process.has_ended).collect();
+    for process in &ended {
+        doubts.push(format!(
+            "process {} ({}) ended before the load did: its cost is what had been read of it by then",
+            process.pid, process.name
+        ));
+    }
+    if measured.memory.is_none() && ended.is_empty() {
         doubts.push("the memory of a watched process cannot be read; is it yours?".to_owned());
     }
     doubts.extend(saturation(unit, measured));

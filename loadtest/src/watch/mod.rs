@@ -12,7 +12,16 @@ use proc::Machine;
 /// The processes that are watched, beside this one and the whole machine.
 #[derive(Debug)]
 pub(crate) struct Watch {
-    pids: Vec<u32>,
+    processes: Vec<Watched>,
+}
+
+/// One of them, as it was seen last.
+#[derive(Debug)]
+struct Watched {
+    pid: u32,
+    name: String,
+    cpu: Duration,
+    has_ended: bool,
 }
 
 /// One reading of everything.
@@ -48,6 +57,8 @@ pub(crate) struct ProcessCost {
     pub(crate) name: String,
     /// CPU time of all its threads, those that ended meanwhile included.
     pub(crate) cpu: Duration,
+    /// Whether it has ended by now, and its last reading is what counts.
+    pub(crate) has_ended: bool,
 }
 
 impl Watch {
@@ -56,40 +67,47 @@ impl Watch {
     /// # Errors
     /// One of them does not exist.
     pub(crate) fn new(pids: &[u32]) -> anyhow::Result<Self> {
-        for &pid in pids {
-            proc::name(pid)
+        let watched = |&pid: &u32| {
+            let name = proc::name(pid)
                 .with_context(|| format!("no process {pid}; --pid wants that of a running server"))?;
-        }
-        Ok(Self { pids: pids.to_vec() })
+            Ok(Watched { pid, name, cpu: Duration::ZERO, has_ended: false })
+        };
+        Ok(Self { processes: pids.iter().map(watched).collect::<anyhow::Result<_>>()? })
     }
 
-    /// Reads everything now.
+    /// Reads everything now. Of a process that has ended, what was read last stands.
     ///
     /// # Errors
-    /// A process has ended.
-    pub(crate) fn read(&self) -> anyhow::Result<Reading> {
-        let cpu = |&pid: &u32| proc::cpu(pid).with_context(|| format!("process {pid} is gone"));
-        let processes = self.pids.iter().map(cpu).collect::<anyhow::Result<_>>()?;
+    /// `/proc` cannot be read.
+    pub(crate) fn read(&mut self) -> anyhow::Result<Reading> {
+        for process in &mut self.processes {
+            match proc::cpu(process.pid) {
+                // Its number may be somebody else's by now.
+                Ok(cpu) if !process.has_ended => process.cpu = cpu,
+                Ok(_) | Err(_) => process.has_ended = true,
+            }
+        }
+        let processes = self.processes.iter().map(|process| process.cpu).collect();
         let own = proc::cpu(std::process::id()).context("cannot read my own CPU time")?;
         Ok(Reading { processes, own, machine: proc::machine()?, at: clock::now() })
     }
 
     /// What the time from `before` to `after` cost.
-    ///
-    /// # Errors
-    /// A process has ended.
-    pub(crate) fn between(&self, before: &Reading, after: &Reading) -> anyhow::Result<Cost> {
-        let pairs = self.pids.iter().zip(after.processes.iter().zip(&before.processes));
-        let processes = pairs.map(|(&pid, (after, before))| {
-            Ok(ProcessCost { pid, name: proc::name(pid)?, cpu: after.saturating_sub(*before) })
+    pub(crate) fn between(&self, before: &Reading, after: &Reading) -> Cost {
+        let pairs = self.processes.iter().zip(after.processes.iter().zip(&before.processes));
+        let processes = pairs.map(|(process, (after, before))| ProcessCost {
+            pid: process.pid,
+            name: process.name.clone(),
+            cpu: after.saturating_sub(*before),
+            has_ended: process.has_ended,
         });
-        Ok(Cost {
+        Cost {
             wall: after.at.duration_since(before.at),
-            processes: processes.collect::<anyhow::Result<_>>()?,
+            processes: processes.collect(),
             own: after.own.saturating_sub(before.own),
             machine: after.machine.busy_since(&before.machine),
             stolen: after.machine.stolen_since(&before.machine),
-        })
+        }
     }
 
     /// The memory of each watched process: KiB of its proportional share (PSS).
@@ -97,10 +115,11 @@ impl Watch {
     /// # Errors
     /// A process has ended, or is somebody else's.
     pub(crate) fn memory(&self) -> anyhow::Result<Vec<u64>> {
-        let memory = |&pid: &u32| {
+        let memory = |process: &Watched| {
+            let pid = process.pid;
             proc::pss_kib(pid)
                 .with_context(|| format!("cannot read the memory of process {pid}; is it yours?"))
         };
-        self.pids.iter().map(memory).collect()
+        self.processes.iter().map(memory).collect()
     }
 }

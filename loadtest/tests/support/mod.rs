@@ -18,9 +18,12 @@ use tungstenite::{Message, WebSocket};
 /// How long anything may take before a test fails.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
+/// The program under test.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_selat-load");
+
 fn program(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_selat-load"));
-    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut command = Command::new(PROGRAM);
+    command.args(args);
     command
 }
 
@@ -36,8 +39,13 @@ pub(crate) struct Served {
 impl Served {
     /// Starts it on a free port, with `args` after the address.
     pub(crate) fn start(what: &str, args: &[&str]) -> Self {
-        let mut child =
-            program(&[&["serve", what, "127.0.0.1:0"], args].concat()).spawn().expect("it starts");
+        Self::spawn(program(&[&["serve", what, "127.0.0.1:0"], args].concat()))
+    }
+
+    /// Starts one by a command that does so, and waits until it listens.
+    pub(crate) fn spawn(mut command: Command) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| unreachable!("{command:?}: {error}"));
         let mut output = BufReader::new(child.stdout.take().expect("its output is piped"));
         let ((line_sender, line), (output_sender, rest)) = (mpsc::channel(), mpsc::channel());
         thread::spawn(move || {
@@ -154,12 +162,18 @@ impl Ended {
 
 /// Starts the program, with its output and its errors piped.
 pub(crate) fn start(args: &[&str]) -> Child {
-    program(args).stderr(Stdio::piped()).spawn().expect("it starts")
+    let mut command = program(args);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().expect("it starts")
 }
 
 /// Runs the program with `--json`; a run past the deadline is killed and fails the test.
 pub(crate) fn run(args: &[&str]) -> Ended {
-    let mut command = program(args);
+    run_by(program(args))
+}
+
+/// Runs the program by a command that does so.
+pub(crate) fn run_by(mut command: Command) -> Ended {
     command.arg("--json");
     let (code, out, errors) = capture(command);
     Ended { code, report: serde_json::from_str(&out).unwrap_or(Value::Null), errors }
