@@ -133,6 +133,11 @@ impl Swarm {
         self.share
     }
 
+    /// How long it has looked for something to do, instead of sleeping.
+    pub(crate) fn looked(&self) -> Duration {
+        self.poll.looked()
+    }
+
     /// Whether somebody has called since this was asked last.
     pub(crate) fn is_called(&mut self) -> bool {
         std::mem::take(&mut self.is_called)

@@ -79,7 +79,7 @@ impl<P: Part> Hand<P> {
 
     /// Plays slice by slice; one at least, though it be empty.
     fn measure(&mut self, times: Timetable, mut played: Played) -> anyhow::Result<()> {
-        let (mut from, mut cpu_before) = (times.measure, thread_cpu()?);
+        let (mut from, mut busy_before) = (times.measure, self.busy()?);
         for number in 0..u32::MAX {
             let until = times.measure + times.slice * (number + 1);
             // No last slice is shorter than half of one.
@@ -88,15 +88,21 @@ impl<P: Part> Hand<P> {
                 played = self.play(end.unwrap_or(until))?;
             }
             let is_last = played == Played::Stopped || end.is_some();
-            let (to, tally, cpu) = (clock::now(), self.swarm.kit.tally.take(), thread_cpu()?);
-            let cpu_here = cpu.saturating_sub(cpu_before);
-            self.tell(Note::Slice(Slice { number, from, to, tally, cpu: cpu_here, is_last }))?;
+            let (to, tally, busy) = (clock::now(), self.swarm.kit.tally.take(), self.busy()?);
+            let busy_here = busy.saturating_sub(busy_before);
+            self.tell(Note::Slice(Slice { number, from, to, tally, busy: busy_here, is_last }))?;
             if is_last {
                 break;
             }
-            (from, cpu_before) = (to, cpu);
+            (from, busy_before) = (to, busy);
         }
         Ok(())
+    }
+
+    /// CPU time of this thread, without that in which it only looked for something to do.
+    fn busy(&self) -> anyhow::Result<Duration> {
+        let cpu = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).context("threads have no CPU clock")?;
+        Ok(Duration::from(cpu).saturating_sub(self.swarm.looked()))
     }
 
     /// Goes on until `until`, or until told to stop.
@@ -146,9 +152,4 @@ enum Played {
     ToTheEnd,
     /// By an order.
     Stopped,
-}
-
-/// CPU time of this thread.
-fn thread_cpu() -> anyhow::Result<Duration> {
-    Ok(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).context("threads have no CPU clock")?.into())
 }

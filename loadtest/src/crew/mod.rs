@@ -68,8 +68,8 @@ struct Slice {
     from: Instant,
     to: Instant,
     tally: Tally,
-    /// CPU time of the thread.
-    cpu: Duration,
+    /// CPU time of the thread, without that in which it only looked for something to do.
+    busy: Duration,
     /// Whether it is the last.
     is_last: bool,
 }

@@ -3,16 +3,19 @@
 use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
-use rustix::event::Timespec;
 use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
-use rustix::time::{
-    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
-};
+use rustix::thread::sched_yield;
+
+use crate::clock;
 
 /// Events taken from the kernel at a time.
 const EVENTS_MAX: usize = 1024;
+
+/// How long before something is due a thread looks again and again instead of sleeping: waking up takes about as long.
+const LOOK_MAX: Duration = Duration::from_micros(20);
 
 /// The name under which a socket was registered.
 pub(crate) type Token = u64;
@@ -46,26 +49,20 @@ impl Events {
         Self(Vec::with_capacity(EVENTS_MAX))
     }
 
-    /// The batch of the last wait, without the timer's.
+    /// The batch of the last wait.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Token, Ready)> {
-        let all = self.0.iter().map(|event| {
+        self.0.iter().map(|event| {
             let (data, flags) = (event.data, event.flags);
             (data.u64(), Ready(flags))
-        });
-        all.filter(|(token, _)| *token != TIMER)
+        })
     }
 }
 
-/// The timer's name; no socket's.
-const TIMER: Token = Token::MAX - 1;
-
-/// An epoll set, with a timer of its own: the kernel rounds the time that epoll itself waits to whole milliseconds.
+/// An epoll set.
 #[derive(Debug)]
 pub(crate) struct Poll {
     epoll: OwnedFd,
-    timer: OwnedFd,
-    /// When the timer rings.
-    armed: Option<Instant>,
+    looked: Duration,
 }
 
 impl Poll {
@@ -74,11 +71,7 @@ impl Poll {
     /// # Errors
     /// Out of descriptors or memory.
     pub(crate) fn new() -> Result<Self, Errno> {
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let timer =
-            timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
-        epoll::add(&epoll, &timer, EventData::new_u64(TIMER), EventFlags::IN | EventFlags::ET)?;
-        Ok(Self { epoll, timer, armed: None })
+        Ok(Self { epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?, looked: Duration::ZERO })
     }
 
     /// Watches `socket` until it is closed. What is possible already is reported too.
@@ -90,7 +83,7 @@ impl Poll {
         epoll::add(&self.epoll, socket, EventData::new_u64(token), everything)
     }
 
-    /// Waits for events, at most until `until`, to a few microseconds; `now` is the time.
+    /// Waits for events, at most until `until`; `now` is the time. May end early, so that whoever waits on is not late.
     ///
     /// # Errors
     /// None that a set of open sockets can cause.
@@ -100,27 +93,48 @@ impl Poll {
         now: Instant,
         until: Instant,
     ) -> Result<(), Errno> {
-        let left = until.saturating_duration_since(now);
-        if left.is_zero() {
-            return self.wait(events, Some(left));
+        if let Some(sleep) = until.saturating_duration_since(now).checked_sub(LOOK_MAX) {
+            return self.wait(events, Some(sleep));
         }
-        // Waits for the same time, as between two events of a busy run, cost no call.
-        if self.armed != Some(until) {
-            let at_once = Itimerspec {
-                it_interval: Timespec::default(),
-                it_value: left.try_into().unwrap_or_default(),
-            };
-            timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &at_once)?;
-            self.armed = Some(until);
+        let mut time = now;
+        loop {
+            self.take(events, Some(Duration::ZERO))?;
+            if !events.0.is_empty() || time >= until {
+                break;
+            }
+            // A server on the same core is not to wait for this.
+            sched_yield();
+            time = clock::now();
         }
-        self.wait(events, None)
+        self.looked += time.duration_since(now);
+        Ok(())
     }
 
-    /// Waits for events, at most `timeout` if there is one, in whole milliseconds. A signal ends the wait early.
+    /// How long it has looked for events in vain, instead of sleeping.
+    pub(crate) fn looked(&self) -> Duration {
+        self.looked
+    }
+
+    /// Waits for events, at most `timeout` if there is one; may end up to a millisecond early.
     ///
     /// # Errors
     /// None that a set of open sockets can cause.
     pub(crate) fn wait(&self, events: &mut Events, timeout: Option<Duration>) -> Result<(), Errno> {
+        let part = |timeout: Duration| Duration::from_nanos((timeout.subsec_nanos() % 1_000_000).into());
+        // Epoll itself waits for whole milliseconds.
+        let whole = timeout.map(|timeout| timeout - part(timeout));
+        if let Some(timeout) = timeout.filter(|timeout| !timeout.is_zero() && whole == Some(Duration::ZERO)) {
+            let timeout = Timespec::try_from(timeout).ok();
+            match poll(&mut [PollFd::new(&self.epoll, PollFlags::IN)], timeout.as_ref()) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        self.take(events, whole)
+    }
+
+    /// Takes a batch of events, and waits for some at most `timeout`, which is in whole milliseconds.
+    fn take(&self, events: &mut Events, timeout: Option<Duration>) -> Result<(), Errno> {
         events.0.clear();
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
         match epoll::wait(&self.epoll, spare_capacity(&mut events.0), timeout.as_ref()) {
