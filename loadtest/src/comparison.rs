@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use figures::{added, median};
 
-use crate::record::{Run, Unit};
+use crate::record::{Interval, Run, Unit};
 
 /// Targets, measured in turn, scenario by scenario.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -166,6 +166,9 @@ pub(crate) struct Pass {
     pub(crate) stolen: f64,
     /// Cores' worth of time that went to anything else on the machine, the kernel's own threads included.
     pub(crate) foreign: f64,
+    /// It in slices, in order of time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) intervals: Vec<Interval>,
 }
 
 /// Microseconds by percentile.

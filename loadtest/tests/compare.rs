@@ -119,6 +119,7 @@ fn measures_targets_in_turn_and_reports_ratios() {
             assert!(pass["rate"].as_f64().unwrap() > 0.0 && pass["latency"]["p99"].is_f64(), "{pass}");
             assert_eq!(pass["cpu"].is_null(), target == "direct", "{pass}");
             assert!(pass["backend"].as_f64().unwrap() > 0.0, "{pass}");
+            assert!(pass["intervals"][0]["answered"].as_u64().unwrap() > 0, "{pass}");
         }
     }
     assert!(scenario["command_line"].to_string().contains(r#""--size","32""#), "{scenario}");

@@ -39,6 +39,7 @@ impl Pass {
             failed: record.failed(),
             stolen: record.cost.stolen,
             foreign,
+            intervals: record.intervals.clone(),
         };
         // Memory does not depend on who else is busy.
         if record.unit != Unit::Connection {
