@@ -2,40 +2,22 @@
 
 usage: vendor.py HOST [CHAIN KEY]      with the files of a certificate chain and its key it speaks TLS
 
-Standard input: a line of JSON for each command, `[NAME, {ARGUMENT: VALUE, ...}]`; they are the public methods of
-`Vendor`. Standard output: a line of JSON for each thing that happens; the first has the port, and `{"event": "done"}`
-follows on each command that was carried out. Ends with its input.
+Commands are the public methods of `Vendor`; commanded.py says how they are given.
 """
 
 import asyncio
 import contextlib
-import itertools
 import json
 import random
 import ssl
 import sys
 
-from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 
-COMMAND_BYTES_MAX = 64 << 20
+from commanded import Server, report
+
 TOO_MANY = "User Key Used to many times"
-
-
-def report(event, **facts):
-    print(json.dumps({"event": event, **facts}), flush=True)
-
-
-class Connection(ServerConnection):
-    """A connection that reports pings; the library answers them."""
-
-    number = None
-
-    def process_event(self, event):
-        super().process_event(event)
-        if isinstance(event, Frame) and event.opcode is Opcode.PING:
-            report("pinged", connection=self.number)
 
 
 def decoded(message):
@@ -46,45 +28,20 @@ def decoded(message):
     return message
 
 
-class Vendor:
+class Vendor(Server):
     def __init__(self, host, context):
-        self.host, self.context = host, context
-        self.port = 0
-        self.server = None
-        self.numbers = itertools.count(1)
-        # Connections by number, in order; to those in `customers` it talks.
-        self.open, self.customers = {}, {}
+        super().__init__(host, ssl=context)
+        # Connections by number, in order, to which it talks.
+        self.customers = {}
         self.has_customers = asyncio.Event()
-        self.is_hanging, self.status, self.is_deaf = False, None, False
+        self.is_hanging, self.is_deaf = False, False
         self.connections_max, self.excess = None, None
         self.greeting, self.member = [], None
         self.flood_from = 0
 
-    async def listen(self):
-        """Accepts connections, at the same port each time."""
-        self.server = await serve(
-            self._handle,
-            self.host,
-            self.port,
-            process_request=self._process_request,
-            create_connection=Connection,
-            ssl=self.context,
-            ping_interval=None,
-            max_size=COMMAND_BYTES_MAX,
-        )
-        self.port = self.server.sockets[0].getsockname()[1]
-
-    async def stop_listening(self):
-        """Refuses connections; those that are open stay."""
-        self.server.server.close()
-
     async def hang(self, is_hanging):
         """Accepts connections, and leaves their requests without an answer."""
         self.is_hanging = is_hanging
-
-    async def refuse(self, status):
-        """Answers requests with this status; with none it lets them in again."""
-        self.status = status
 
     async def allow(self, connections, excess):
         """Has so many connections at most. `excess`: one more is answered with 403 ("refuse"), is told so in plain text
@@ -163,9 +120,6 @@ class Vendor:
         """Closes that connection or all, in order."""
         for connection in self._customers(to):
             await connection.close(code, reason)
-
-    async def nothing(self):
-        """Is told that it was: what has happened before is reported by then."""
 
     async def _tell(self, connection, message):
         """Says it, unless the connection is closing: the others are to hear it all the same."""
@@ -247,27 +201,12 @@ class Vendor:
         self.has_customers.set()
 
 
-async def commands():
-    reader = asyncio.StreamReader(limit=COMMAND_BYTES_MAX)
-    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    async for line in reader:
-        yield json.loads(line)
-
-
-async def main(host, files):
+def main(host, files):
     context = None
     if files:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*files)
-    vendor = Vendor(host, context)
-    await vendor.listen()
-    report("listening", port=vendor.port)
-    async for name, arguments in commands():
-        try:
-            await getattr(vendor, name)(**arguments)
-        except ConnectionClosed:
-            pass  # it is reported where it is served
-        report("done", command=name)
+    asyncio.run(Vendor(host, context).obey())
 
 
-asyncio.run(main(sys.argv[1], sys.argv[2:]))
+main(sys.argv[1], sys.argv[2:])

@@ -6,72 +6,32 @@ Answers the messages of each connection one at a time: `{"id": 7}` with `{"id": 
 else is in it; JSON-RPC calls of `sum`, `slow` and `fail` as JSON-RPC does; anything else with itself. A message with
 `"silent"` gets no answer.
 
-Standard input: a line of JSON for each command, `[NAME, {ARGUMENT: VALUE, ...}]`; they are the public methods of
-`Worker`. Standard output: a line of JSON for each thing that happens; the first has the port, and `{"event": "done"}`
-follows on each command that was carried out. Ends with its input.
+Commands are the public methods of `Worker`; commanded.py says how they are given.
 """
 
 import asyncio
-import itertools
 import json
 import os
 import sys
 
-from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 
-COMMAND_BYTES_MAX = 64 << 20
+from commanded import Server, report
 
 
-def report(event, **facts):
-    print(json.dumps({"event": event, **facts}), flush=True)
-
-
-class Connection(ServerConnection):
-    """A connection that reports pings; the library answers them."""
-
-    number = None
-
-    def process_event(self, event):
-        super().process_event(event)
-        if isinstance(event, Frame) and event.opcode is Opcode.PING:
-            report("pinged", connection=self.number)
-
-
-class Worker:
+class Worker(Server):
     def __init__(self, host, port, name):
-        self.host, self.port, self.name = host, port, name
-        self.server = None
-        self.numbers = itertools.count(1)
-        self.open = {}
+        def chosen(_connection, offered):
+            return self.protocol if self.protocol in offered else None
+
+        super().__init__(host, port, select_subprotocol=chosen)
+        self.name = name
         self.seconds = 0
         self.is_quiet = False
         self.held = None
-        self.protocol, self.status = None, None
+        self.protocol = None
         self.fragment_bytes = None
-
-    async def listen(self):
-        """Accepts connections, at the same port each time."""
-        self.server = await serve(
-            self._handle,
-            self.host,
-            self.port,
-            process_request=self._process_request,
-            select_subprotocol=lambda _connection, offered: self.protocol if self.protocol in offered else None,
-            create_connection=Connection,
-            ping_interval=None,
-            max_size=COMMAND_BYTES_MAX,
-        )
-        self.port = self.server.sockets[0].getsockname()[1]
-
-    async def stop_listening(self):
-        """Refuses connections; those that are open stay."""
-        self.server.server.close()
-
-    async def refuse(self, status):
-        """Answers requests with this status; with none it lets them in again."""
-        self.status = status
 
     async def choose(self, protocol):
         """Chooses this subprotocol where it is offered, and none elsewhere."""
@@ -132,9 +92,6 @@ class Worker:
         """Closes all connections, in order."""
         for connection in list(self.open.values()):
             await connection.close(code, reason)
-
-    async def nothing(self):
-        """Is told that it was: what has happened before is reported by then."""
 
     async def _process_request(self, connection, _request):
         if self.status is not None:
@@ -206,23 +163,8 @@ class Worker:
         return json.dumps({"jsonrpc": "2.0", "id": asked["id"], **outcome}) if "id" in asked else None
 
 
-async def commands():
-    reader = asyncio.StreamReader(limit=COMMAND_BYTES_MAX)
-    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    async for line in reader:
-        yield json.loads(line)
+def main(host, port, name):
+    asyncio.run(Worker(host, int(port), name).obey())
 
 
-async def main(host, port, name):
-    worker = Worker(host, int(port), name)
-    await worker.listen()
-    report("listening", port=worker.port)
-    async for command, arguments in commands():
-        try:
-            await getattr(worker, command)(**arguments)
-        except ConnectionClosed:
-            pass  # it is reported where it is served
-        report("done", command=command)
-
-
-asyncio.run(main(*sys.argv[1:]))
+main(*sys.argv[1:])
