@@ -75,15 +75,18 @@ impl Page {
         self.body.push_str("</div>\n");
     }
 
-    /// A table; its first column is text, the others are figures.
+    /// A table; its first column is text, the others are figures, whose parts stand below each other.
     pub(super) fn table(&mut self, rows: &[Vec<String>]) {
         self.body.push_str("<div class=\"scroll\"><table>\n");
         for (at, row) in rows.iter().enumerate() {
             let tag = if at == 0 { "th" } else { "td" };
             self.body.push_str("<tr>");
             for (column, cell) in row.iter().enumerate() {
-                let class = if column == 0 { "" } else { " class=\"number\"" };
-                self.put(format_args!("<{tag}{class}>{}</{tag}>", escape(cell)));
+                let cell = escape(cell);
+                match column {
+                    0 => self.put(format_args!("<{tag}>{cell}</{tag}>")),
+                    _ => self.put(format_args!("<{tag} class=\"number\">{}</{tag}>", parts(&cell))),
+                }
             }
             self.body.push_str("</tr>\n");
         }
@@ -129,4 +132,9 @@ impl Page {
     fn put(&mut self, what: std::fmt::Arguments<'_>) {
         self.body.write_fmt(what).expect("memory takes every byte");
     }
+}
+
+/// A figure of several parts, such as `52 µs = 19,087/s`, with each part on a line.
+fn parts(cell: &str) -> String {
+    cell.replace(", ", ",<br>").replace(" = ", "<br>= ")
 }
