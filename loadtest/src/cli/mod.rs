@@ -14,6 +14,7 @@ pub(crate) use serve::{
     ServeBroadcastArgs, ServeCommand, ServeEchoArgs, ServeFaultyArgs, ServeRelayArgs, ServeTickerArgs,
 };
 
+use crate::record::VERSION;
 use crate::report::Outputs;
 
 /// What as a file means standard output.
@@ -24,7 +25,7 @@ pub(crate) const STDOUT: &str = "-";
 /// Exit code 0: measured, and the server made no mistake. 1: it lost, changed or refused something, and the report
 /// says what. 2: nothing could be measured.
 #[derive(Debug, Parser)]
-#[command(name = "selat-load", version)]
+#[command(name = "selat-load", version = VERSION)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Costs, Cpu, Host, Latency, Memory, Process, Record, Run, Tls, Totals, Unit, per, per_second};
+use super::{
+    Costs, Cpu, Host, Latency, Memory, Process, Record, Run, Tls, Totals, Unit, VERSION, per, per_second,
+};
 use crate::client::Tally;
 use crate::watch::Cost;
 use crate::wire::{Faults, float};
@@ -23,7 +25,7 @@ impl Run {
         }
         Self {
             command_line,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: VERSION.to_owned(),
             started_at: humantime::format_rfc3339_seconds(crate::clock::date()).to_string(),
             host,
         }

@@ -15,6 +15,9 @@ pub(crate) use times::{Latency, Times, per, per_second};
 
 use crate::wire::Faults;
 
+/// This program's version, and the commit it was built of.
+pub(crate) const VERSION: &str = env!("VERSION");
+
 /// Whether the server did what it should.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -80,7 +83,7 @@ pub(crate) struct Record {
 pub(crate) struct Run {
     /// The command line, word for word.
     pub(crate) command_line: Vec<String>,
-    /// This program's version.
+    /// This program's version, and the commit it was built of.
     pub(crate) version: String,
     /// When it began, as RFC 3339 has it.
     pub(crate) started_at: String,
