@@ -167,15 +167,17 @@ fn a_backend_is_killed_on_purpose_and_what_it_cost_is_known() {
     let bench = Bench::new("killed", KILLED);
     let (found, _) = whole(|| bench.compare(&["--for", "1500ms"]));
     let passes = |at: usize| found["scenarios"][0]["results"][at]["passes"].as_array().unwrap();
-    for (survivor, victim) in passes(0).iter().zip(passes(1)) {
-        assert!(survivor["failed"] == 0 && survivor["silence"].as_f64().unwrap() < 0.5, "{survivor}");
-        assert!(
-            victim["failed"].as_u64().unwrap() > 2 && victim["silence"].as_f64().unwrap() > 0.5,
-            "{victim}"
-        );
-        for pass in [survivor, victim] {
-            assert!(pass["backend"].as_f64().unwrap() > 0.0, "{pass}");
-        }
+    let (survivor, victim) = (passes(0), passes(1));
+    assert!(survivor.iter().all(|pass| pass["failed"] == 0), "{survivor:?}");
+    assert!(victim.iter().all(|pass| pass["failed"].as_u64().unwrap() > 2), "{victim:?}");
+    // A busy machine may be silent by itself, but not for so long again and again.
+    let shortest = |passes: &[Value]| {
+        let silences = passes.iter().map(|pass| pass["silence"].as_f64().unwrap());
+        silences.fold(f64::INFINITY, f64::min)
+    };
+    assert!(shortest(survivor) < 0.5 && shortest(victim) > 0.5, "{survivor:?} {victim:?}");
+    for pass in survivor.iter().chain(victim) {
+        assert!(pass["backend"].as_f64().unwrap() > 0.0, "{pass}");
     }
 }
 
