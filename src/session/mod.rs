@@ -12,6 +12,7 @@ mod flow;
 mod half;
 mod keepalive;
 mod meter;
+mod parting;
 mod respond;
 mod settings;
 mod tunnel;

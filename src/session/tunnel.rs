@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 
 use super::cause::reason_for;
 use super::drain::Drain;
-use super::half::{Boundary, Half, Input, Output, Owed};
+use super::half::{Half, Input, Output};
 use super::keepalive::{Link, Verdict};
 use super::meter::{Charge, Meter};
+use super::parting::{Boundary, Owed, Parting};
 use super::settings::after;
 use super::{Backlog, Cause, Disposition, Ending, Farewell, Flow, Peer, Random, Settings, Side, Then, Why};
 use crate::protocol::frame::{CloseCode, End, MaskKey, Rsv, Scan, Stops, Unit, Violation, close_frame};
@@ -30,10 +31,11 @@ pub struct Tunnel {
     /// Of what the client sends; boxed, for most are not held to a rate.
     meter: Option<Box<Meter>>,
     drain: Drain,
-    /// When what is left gets cut; set once the session has begun to end.
-    cut_at: Option<Instant>,
-    is_cut: bool,
-    cause: Option<Cause>,
+    /// Once it has begun to end. Boxed, for most have not.
+    parting: Option<Box<Parting>>,
+    /// What was forwarded.
+    from_client: Traffic,
+    from_backend: Traffic,
     /// Whether bytes are only to be scanned and forwarded: no pings, no rate, no end begun.
     is_plain: bool,
     is_ping_due: bool,
@@ -53,9 +55,9 @@ impl Tunnel {
             expires_at: settings.lifetime.map(|lifetime| after(now, lifetime)),
             meter: settings.rate.map(|limit| Box::new(Meter::new(limit, now))),
             drain: Drain::default(),
-            cut_at: None,
-            is_cut: false,
-            cause: None,
+            parting: None,
+            from_client: Traffic::default(),
+            from_backend: Traffic::default(),
             is_ping_due: false,
             settings,
         }
@@ -64,8 +66,10 @@ impl Tunnel {
     /// Judges bytes that `from` sent, beginning with those it was told to keep.
     #[inline]
     pub fn handle_bytes(&mut self, from: Peer, bytes: &[u8], now: Instant) -> Flow {
-        if self.is_half_closed() {
-            self.cut_at = Some(now + self.settings.close);
+        if self.is_half_closed()
+            && let Some(parting) = &mut self.parting
+        {
+            parting.cut_at = now + self.settings.close;
         }
         let is_open = self.half(from.other()).output == Output::Open;
         if self.half(from).input != Input::Open {
@@ -89,7 +93,7 @@ impl Tunnel {
                 Then::Judge
             }
             End::Close { code, frame_bytes } => {
-                if self.half(from.other()).owed.is_some_and(|owed| owed.at == Boundary::LastWord) {
+                if self.owed(from.other()).is_some_and(|owed| owed.at == Boundary::LastWord) {
                     forward = forward.saturating_sub(frame_bytes);
                 }
                 self.closed_by(from, code, now);
@@ -100,7 +104,11 @@ impl Tunnel {
                 Then::Drop
             }
         };
-        self.half_mut(from).traffic.add(forward, messages);
+        let traffic = match from {
+            Peer::Client => &mut self.from_client,
+            Peer::Backend => &mut self.from_backend,
+        };
+        traffic.add(forward, messages);
         if !self.is_plain && from == Peer::Client {
             self.charge(forward, messages, now);
         }
@@ -122,17 +130,21 @@ impl Tunnel {
         }
         half.input = Input::Ended;
         if ending != Ending::Fin {
-            half.cut();
+            self.give_up(peer);
         }
         let code = (peer == Peer::Backend).then_some(CloseCode::INTERNAL_ERROR);
         self.begin_end(Cause { side: peer.into(), why: ending.into(), code }, now);
         let is_inside_frame = !self.half(peer).scanner.at_frame_boundary();
-        let other = self.half_mut(peer.other());
         // Nothing more will come to wait for; and cut inside a frame, nothing can follow it.
-        other.owed = other.owed.filter(|_| !is_inside_frame).map(|owed| Owed { at: Boundary::Frame, ..owed });
+        if let Some(owed) = self.owed_mut(peer.other()) {
+            *owed = owed.filter(|_| !is_inside_frame).map(|owed| Owed { at: Boundary::Frame, ..owed });
+        }
         if peer == Peer::Backend && !is_inside_frame {
             // A client that half-closed may still read; a backend that sends no more has left its client alone.
-            self.client.owe(Owed::soon(CloseCode::INTERNAL_ERROR, "backend connection lost"));
+            self.owe_all_the_same(
+                Peer::Client,
+                Owed::soon(CloseCode::INTERNAL_ERROR, "backend connection lost"),
+            );
         }
     }
 
@@ -144,7 +156,7 @@ impl Tunnel {
 
     /// A fault inside selat: Close 1011 to both peers where it is still possible.
     pub fn handle_fault(&mut self, now: Instant) {
-        (self.client.owed, self.backend.owed) = (None, None);
+        Peer::BOTH.into_iter().for_each(|peer| self.forgive(peer));
         self.close_both(Owed::soon(CloseCode::INTERNAL_ERROR, "internal error"), Why::Fault, now);
     }
 
@@ -167,11 +179,9 @@ impl Tunnel {
             self.resume(now);
         }
         if self.hurry_at().is_some_and(|at| at <= now) {
-            for owed in [&mut self.client.owed, &mut self.backend.owed].into_iter().flatten() {
-                owed.at = Boundary::Frame;
-            }
+            self.parting.iter_mut().for_each(|parting| parting.hurry());
         }
-        if self.cut_at.is_some_and(|at| at <= now) {
+        if self.parting.as_ref().is_some_and(|parting| parting.cut_at <= now) {
             self.cut(now);
         }
     }
@@ -180,19 +190,19 @@ impl Tunnel {
     pub fn cut(&mut self, now: Instant) {
         self.begin_end(Cause { side: Side::Proxy, why: Why::Drained, code: None }, now);
         // Where both had their say, only a connection lingered.
-        self.is_cut = [&self.client, &self.backend]
+        let is_cut = [&self.client, &self.backend]
             .iter()
             .any(|half| matches!(half.input, Input::Open | Input::Broken));
-        self.client.cut();
-        self.backend.cut();
+        self.parting.iter_mut().for_each(|parting| parting.is_cut = is_cut);
+        Peer::BOTH.into_iter().for_each(|peer| self.give_up(peer));
     }
 
     /// When [`Self::handle_time`] is wanted next. May move back with traffic: then being early does no harm.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         let drain_at = self.drain.deadline();
-        if self.is_ending() {
-            return [drain_at, self.hurry_at(), self.cut_at].into_iter().flatten().min();
+        if let Some(parting) = &self.parting {
+            return [drain_at, self.hurry_at(), Some(parting.cut_at)].into_iter().flatten().min();
         }
         let ping_at = |half: &Half| half.keepalive.as_ref().map(|keepalive| keepalive.deadline());
         let pings = ping_at(&self.client).into_iter().chain(ping_at(&self.backend)).min();
@@ -218,7 +228,7 @@ impl Tunnel {
     ) -> Option<Vec<u8>> {
         // §5.1: a client masks all frames that it sends to the server.
         let key = (to == Peer::Backend).then_some(random.key);
-        match self.half(to).owed {
+        match self.owed(to) {
             Some(owed) => self.poll_close(to, owed, key),
             None if backlog.toward(to) => None,
             None => self.poll_ping(to, key, random.nonce, now),
@@ -247,7 +257,7 @@ impl Tunnel {
             return Disposition::Abandon;
         }
         let sender_ended = self.half(peer.other()).input == Input::Ended;
-        if half.owed.is_some() || (half.output == Output::Open && !sender_ended) {
+        if self.owed(peer).is_some() || (half.output == Output::Open && !sender_ended) {
             return Disposition::Keep;
         }
         // There is nothing more to send to this peer.
@@ -268,13 +278,13 @@ impl Tunnel {
     /// Why the session is ending, once it is.
     #[must_use]
     pub fn cause(&self) -> Option<Cause> {
-        self.cause
+        self.parting.as_ref().map(|parting| parting.cause)
     }
 
     /// Whether the session has begun to end.
     #[must_use]
     pub fn is_ending(&self) -> bool {
-        self.cause.is_some()
+        self.parting.is_some()
     }
 
     /// Whether [`Self::handle_drain`] has been heard with this reason or a stronger one.
@@ -286,13 +296,16 @@ impl Tunnel {
     /// Whether a peer had not finished when the session was cut.
     #[must_use]
     pub fn is_cut(&self) -> bool {
-        self.is_cut
+        self.parting.as_ref().is_some_and(|parting| parting.is_cut)
     }
 
     /// What `from` sent that was forwarded so far.
     #[must_use]
     pub fn traffic(&self, from: Peer) -> Traffic {
-        self.half(from).traffic
+        match from {
+            Peer::Client => self.from_client,
+            Peer::Backend => self.from_backend,
+        }
     }
 
     /// Payload bytes, as on the wire, of the last message of `from`'s whose last frame has begun.
@@ -331,7 +344,7 @@ impl Tunnel {
         let to = self.half(from.other());
         let wants_ping =
             !self.is_ending() && to.keepalive.as_ref().is_some_and(|keepalive| keepalive.is_due());
-        let end_of = match to.owed {
+        let end_of = match self.owed(from.other()) {
             Some(owed) => owed.at.unit(),
             None => wants_ping.then_some(Unit::Frame),
         };
@@ -394,12 +407,11 @@ impl Tunnel {
             Peer::Backend => Owed::soon(CloseCode::INTERNAL_ERROR, "ping timeout"),
         };
         self.begin_end(Cause { side: peer.into(), why: Why::PingTimeout, code: Some(told.code) }, now);
-        let half = self.half_mut(peer);
-        half.input = Input::Ended;
-        half.cut();
+        self.half_mut(peer).input = Input::Ended;
+        self.give_up(peer);
         // Where it stopped inside a frame, nothing can follow that.
-        if half.scanner.at_frame_boundary() {
-            self.half_mut(peer.other()).owe(told);
+        if self.half(peer).scanner.at_frame_boundary() {
+            self.owe_all_the_same(peer.other(), told);
         }
     }
 
@@ -415,9 +427,8 @@ impl Tunnel {
         if !in_place {
             return None;
         }
-        let half = self.half_mut(to);
-        half.owed = None;
-        half.output = Output::Closed;
+        self.forgive(to);
+        self.half_mut(to).output = Output::Closed;
         Some(close_frame(owed.code, owed.reason, key))
     }
 
@@ -435,11 +446,11 @@ impl Tunnel {
 
     fn closed_by(&mut self, from: Peer, code: Option<CloseCode>, now: Instant) {
         self.half_mut(from).input = Input::Closed;
-        let to = self.half_mut(from.other());
-        let has_own_word = to.owed.is_some_and(|owed| owed.at == Boundary::LastWord);
-        if to.output == Output::Open && !has_own_word {
-            to.output = Output::Closed;
-            to.owed = None;
+        let to = from.other();
+        let has_own_word = self.owed(to).is_some_and(|owed| owed.at == Boundary::LastWord);
+        if self.half(to).output == Output::Open && !has_own_word {
+            self.half_mut(to).output = Output::Closed;
+            self.forgive(to);
         }
         self.begin_end(Cause { side: from.into(), why: Why::Closed, code }, now);
     }
@@ -467,13 +478,42 @@ impl Tunnel {
     /// Owes `to` a Close, unless its connection has been finished because the other's stream ended.
     fn owe(&mut self, to: Peer, owed: Owed) {
         if self.half(to.other()).input != Input::Ended {
-            self.half_mut(to).owe(owed);
+            self.owe_all_the_same(to, owed);
         }
     }
 
+    /// Owes `to` a Close, unless it has had one or is owed one already.
+    fn owe_all_the_same(&mut self, to: Peer, close: Owed) {
+        if self.half(to).output == Output::Open
+            && let Some(owed) = self.owed_mut(to)
+        {
+            owed.get_or_insert(close);
+        }
+    }
+
+    /// The Close that `to` is owed; only a session that ends owes one.
+    fn owed(&self, to: Peer) -> Option<Owed> {
+        self.parting.as_ref()?.owed(to)
+    }
+
+    fn owed_mut(&mut self, to: Peer) -> Option<&mut Option<Owed>> {
+        Some(self.parting.as_mut()?.owed_mut(to))
+    }
+
+    /// Owes `to` nothing.
+    fn forgive(&mut self, to: Peer) {
+        self.owed_mut(to).into_iter().for_each(|owed| *owed = None);
+    }
+
+    /// Nothing more can be sent to `peer`.
+    fn give_up(&mut self, peer: Peer) {
+        self.half_mut(peer).output = Output::Dead;
+        self.forgive(peer);
+    }
+
     fn begin_end(&mut self, cause: Cause, now: Instant) {
-        self.cause.get_or_insert(cause);
-        self.cut_at.get_or_insert(now + self.settings.close);
+        let cut_at = now + self.settings.close;
+        self.parting.get_or_insert_with(|| Box::new(Parting::new(cause, cut_at)));
         self.is_plain = false;
         self.is_ping_due = false;
         self.expires_at = None;
@@ -496,16 +536,15 @@ impl Tunnel {
 
     /// When a Close that waits for the end of a message, or for a last word, is content with the end of a frame.
     fn hurry_at(&self) -> Option<Instant> {
-        let waits = |half: &Half| half.owed.is_some_and(|owed| owed.at != Boundary::Frame);
-        let cut_at = self.cut_at.filter(|_| waits(&self.client) || waits(&self.backend))?;
-        cut_at.checked_sub(self.settings.close / 2)
+        let parting = self.parting.as_ref().filter(|parting| parting.is_patient())?;
+        parting.cut_at.checked_sub(self.settings.close / 2)
     }
 
     /// Whether the client sends no more but still listens: it is served as long as its backend has something to say.
     fn is_half_closed(&self) -> bool {
         self.client.input == Input::Ended
             && self.client.output == Output::Open
-            && self.client.owed.is_none()
+            && self.owed(Peer::Client).is_none()
             && self.backend.input == Input::Open
     }
 }

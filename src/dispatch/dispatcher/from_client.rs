@@ -50,7 +50,7 @@ impl Dispatcher {
         context: &mut Context<'_>,
     ) -> usize {
         self.client.handle_bytes(context.now);
-        let before = self.client.half.traffic;
+        let before = self.from_client;
         let (mut used, mut run) = (0, Run { to: None, from: 0 });
         while let Some(rest) = bytes.get(used..).filter(|rest| !rest.is_empty()) {
             if self.client.half.input != Input::Open {
@@ -88,7 +88,7 @@ impl Dispatcher {
             }
         }
         self.send(&run, bytes.get(run.from..used), ports, context);
-        self.charge(self.client.half.traffic.since(before), context);
+        self.charge(self.from_client.since(before), context);
         used
     }
 
@@ -162,7 +162,7 @@ impl Dispatcher {
         if !matches!(self.stage, Stage::Open | Stage::Settling(_)) {
             return;
         }
-        self.client.half.traffic.add(piece.len(), u64::from(is_end));
+        self.from_client.add(piece.len(), u64::from(is_end));
         if matches!(self.sending, Sending::Nothing) {
             self.sending = match to {
                 Some(to) => {
@@ -257,7 +257,7 @@ impl Dispatcher {
         self.client.handle_control(heard, frame, context.now);
         if heard == Heard::Ping {
             self.last_activity = context.now;
-            self.client.half.traffic.add(frame.len(), 0);
+            self.from_client.add(frame.len(), 0);
         }
     }
 

@@ -149,6 +149,8 @@ pub struct Dispatcher {
     stage: Stage,
     cause: Option<Cause>,
     is_cut: bool,
+    /// What was forwarded.
+    from_client: Traffic,
     from_backends: Traffic,
     commands: VecDeque<Command>,
 }
@@ -193,6 +195,7 @@ impl Dispatcher {
             stage: Stage::Open,
             cause: None,
             is_cut: false,
+            from_client: Traffic::default(),
             from_backends: Traffic::default(),
             commands: VecDeque::new(),
             settings,
@@ -378,7 +381,7 @@ impl Dispatcher {
     #[must_use]
     pub fn traffic(&self, from: Peer) -> Traffic {
         match from {
-            Peer::Client => self.client.half.traffic,
+            Peer::Client => self.from_client,
             Peer::Backend => self.from_backends,
         }
     }
