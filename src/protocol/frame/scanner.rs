@@ -55,19 +55,24 @@ pub enum Unit {
 enum Message {
     /// Between messages: only a text, binary or control frame may begin.
     Between,
-    /// Inside one that began with a frame without FIN; this many payload bytes so far.
-    Fragmented { bytes: u64 },
+    /// Inside one that began with a frame without FIN.
+    Fragmented,
 }
 
 /// The state of one direction of one session between two reads.
 #[derive(Debug, Clone)]
 pub struct Scanner {
-    rules: Rules,
+    // The rules, side by side with the rest: every session has two scanners, and a struct in it would be padded.
+    sender: Role,
+    rsv: Rsv,
+    /// Behind the current data frame.
     message: Message,
+    message_bytes_max: u64,
+    frame_bytes_max: u64,
     /// Payload bytes of the current data frame that are still to come.
     payload_left: u64,
-    /// Whether the current data frame ends its message.
-    payload_is_last: bool,
+    /// Payload bytes so far of a message that is fragmented; else 0.
+    fragment_bytes: u64,
     /// Payload bytes of the last message whose last frame has begun.
     message_bytes: u64,
 }
@@ -128,7 +133,17 @@ impl Scanner {
     /// A scanner at the start of a stream.
     #[must_use]
     pub fn new(rules: Rules) -> Self {
-        Self { rules, message: Message::Between, payload_left: 0, payload_is_last: true, message_bytes: 0 }
+        let Rules { sender, rsv, message_bytes_max, frame_bytes_max } = rules;
+        Self {
+            sender,
+            rsv,
+            message: Message::Between,
+            message_bytes_max,
+            frame_bytes_max,
+            payload_left: 0,
+            fragment_bytes: 0,
+            message_bytes: 0,
+        }
     }
 
     /// Judges the next bytes of the stream, beginning with those that the last call left over.
@@ -219,7 +234,7 @@ impl Scanner {
         let taken = usize::try_from(self.payload_left).map_or(arrived, |left| left.min(arrived));
         // `taken` fits: it is at most `payload_left`.
         self.payload_left -= u64::try_from(taken).unwrap_or(self.payload_left);
-        let ended = self.payload_left == 0 && self.payload_is_last;
+        let ended = self.at_message_boundary();
         Step::Taken { bytes: header_len + taken, messages: u64::from(ended) }
     }
 
@@ -228,14 +243,14 @@ impl Scanner {
         // §5.2: a nonzero reserved bit that no negotiated extension defines MUST fail the connection.
         // RFC 7692 §6: RSV1 is for the first frame of a data message only.
         let allowed = match header.opcode {
-            Opcode::Text | Opcode::Binary => self.rules.rsv,
-            _ if self.rules.rsv == Rsv::RSV1 => Rsv::NONE,
-            Opcode::Continuation | Opcode::Close | Opcode::Ping | Opcode::Pong => self.rules.rsv,
+            Opcode::Text | Opcode::Binary => self.rsv,
+            _ if self.rsv == Rsv::RSV1 => Rsv::NONE,
+            Opcode::Continuation | Opcode::Close | Opcode::Ping | Opcode::Pong => self.rsv,
         };
         if !header.rsv.within(allowed) {
             return Err(Violation::ReservedBits);
         }
-        match (self.rules.sender, header.mask) {
+        match (self.sender, header.mask) {
             // §5.1: a server MUST close the connection upon receiving a frame that is not masked.
             (Role::Client, None) => Err(Violation::Unmasked),
             // §5.1: a client MUST close a connection if it detects a masked frame.
@@ -247,27 +262,27 @@ impl Scanner {
     /// Begins a data frame: fragmentation (§5.4) and the size of its message.
     #[inline]
     fn enter(&mut self, header: &Header) -> Result<(), Violation> {
-        let before = match (header.opcode, self.message) {
+        match (header.opcode, self.message) {
             (Opcode::Continuation, Message::Between) => return Err(Violation::ContinuationUnexpected),
-            (Opcode::Continuation, Message::Fragmented { bytes }) => bytes,
-            (_, Message::Between) => 0,
-            (_, Message::Fragmented { .. }) => return Err(Violation::MessageInterrupted),
-        };
-        if header.payload_len > self.rules.frame_bytes_max {
-            return Err(Violation::FrameTooLong { max: self.rules.frame_bytes_max });
+            (Opcode::Continuation, Message::Fragmented) | (_, Message::Between) => {}
+            (_, Message::Fragmented) => return Err(Violation::MessageInterrupted),
         }
-        let bytes = before.saturating_add(header.payload_len);
-        if bytes > self.rules.message_bytes_max {
-            return Err(Violation::MessageTooLong { max: self.rules.message_bytes_max });
+        if header.payload_len > self.frame_bytes_max {
+            return Err(Violation::FrameTooLong { max: self.frame_bytes_max });
+        }
+        let bytes = self.fragment_bytes.saturating_add(header.payload_len);
+        if bytes > self.message_bytes_max {
+            return Err(Violation::MessageTooLong { max: self.message_bytes_max });
         }
         if header.fin {
             self.message = Message::Between;
+            self.fragment_bytes = 0;
             self.message_bytes = bytes;
         } else {
-            self.message = Message::Fragmented { bytes };
+            self.message = Message::Fragmented;
+            self.fragment_bytes = bytes;
         }
         self.payload_left = header.payload_len;
-        self.payload_is_last = header.fin;
         Ok(())
     }
 }
