@@ -68,8 +68,9 @@ struct Inner {
     /// Tasks that have more to do, but let the kernel and the others have their turn first.
     later: RefCell<Vec<TaskKey>>,
     deadlines: RefCell<BTreeSet<(Instant, TaskKey)>>,
-    /// The task being polled.
+    /// The task being polled, and what is to go on in its place.
     current: Cell<TaskKey>,
+    successor: Cell<Option<Boxed>>,
     now: Cell<Instant>,
     panics: Cell<u64>,
     is_stopping: Cell<bool>,
@@ -82,10 +83,13 @@ struct Registration {
 
 struct Task {
     /// Absent while it is being polled.
-    future: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    future: Option<Boxed>,
+    /// The last one that was set, also when it has passed.
     deadline: Option<Instant>,
     is_queued: bool,
 }
+
+type Boxed = Pin<Box<dyn Future<Output = ()>>>;
 
 impl Driver {
     /// A driver with an empty epoll set.
@@ -101,6 +105,7 @@ impl Driver {
             later: RefCell::new(Vec::new()),
             deadlines: RefCell::new(BTreeSet::new()),
             current: Cell::new(TaskKey::MAX),
+            successor: Cell::new(None),
             now: Cell::new(clock()),
             panics: Cell::new(0),
             is_stopping: Cell::new(false),
@@ -145,6 +150,12 @@ impl Driver {
         self.enqueue(key);
     }
 
+    /// Has `future` go on in the place of the calling task, which is to end with this poll: under its name, with its
+    /// sources. So a task need not carry for all its life what it takes to begin.
+    pub fn go_on(&self, future: impl Future<Output = ()> + 'static) {
+        self.0.successor.set(Some(Box::pin(future)));
+    }
+
     /// Polls every task in the pass in progress, for news that concern them all.
     pub fn wake_all(&self) {
         let keys: Vec<_> = self.0.tasks.borrow().iter().map(|(key, _)| key).collect();
@@ -179,6 +190,20 @@ impl Driver {
         if let Some(at) = at {
             deadlines.insert((at, key));
         }
+    }
+
+    /// Polls the calling task by `at`. An earlier deadline stays: deadlines of sessions move back with traffic, and being
+    /// early costs less than setting it anew with every message.
+    pub fn set_deadline_by(&self, at: Instant) {
+        if self.deadline().is_none_or(|former| at < former) {
+            self.set_deadline(Some(at));
+        }
+    }
+
+    /// The calling task's deadline, also when it has passed, until another one is set.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.0.tasks.borrow().get(self.0.current.get())?.deadline
     }
 
     /// Waits for `future` until `at`. Uses the calling task's only deadline, so such waits do not nest.
@@ -302,9 +327,6 @@ impl Driver {
             let next = self.0.deadlines.borrow().first().copied();
             let Some((at, key)) = next.filter(|(at, _)| *at <= now) else { return };
             self.0.deadlines.borrow_mut().remove(&(at, key));
-            if let Some(task) = self.0.tasks.borrow_mut().get_mut(key) {
-                task.deadline = None;
-            }
             self.enqueue(key);
         }
     }
@@ -328,18 +350,27 @@ impl Driver {
         let mut context = Context::from_waker(Waker::noop());
         let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut context)));
         if let Ok(Poll::Pending) = polled {
-            if let Some(task) = self.0.tasks.borrow_mut().get_mut(key) {
-                task.future = Some(future);
-            }
-            return;
+            return self.put(key, future);
         }
         // Ended, or panicked: whatever it held goes with it; the shard goes on.
         self.0.panics.set(self.0.panics.get() + u64::from(polled.is_err()));
         self.set_deadline(None);
-        self.0.tasks.borrow_mut().try_remove(key);
+        match self.0.successor.take().filter(|_| polled.is_ok()) {
+            Some(successor) => {
+                self.put(key, successor);
+                self.enqueue(key);
+            }
+            None => drop(self.0.tasks.borrow_mut().try_remove(key)),
+        }
         // Last, for its destructors may come back to the driver; and they may panic too.
         let dropped = catch_unwind(AssertUnwindSafe(|| drop(future)));
         self.0.panics.set(self.0.panics.get() + u64::from(dropped.is_err()));
+    }
+
+    fn put(&self, key: TaskKey, future: Boxed) {
+        if let Some(task) = self.0.tasks.borrow_mut().get_mut(key) {
+            task.future = Some(future);
+        }
     }
 }
 
@@ -367,6 +398,59 @@ mod tests {
         assert!(matches!(driver.run(), Stop::Asked));
         assert!(survived.get());
         assert_eq!(driver.panics(), 1);
+    }
+
+    #[test]
+    fn another_future_goes_on_in_the_place_of_one_that_ends() {
+        let driver = Driver::new().unwrap();
+        let (handle, first) = (driver.clone(), Rc::new(Cell::new(None)));
+        driver.spawn(async move {
+            first.set(Some(handle.current()));
+            handle.set_deadline(Some(handle.now()));
+            let driver = handle.clone();
+            handle.go_on(async move {
+                assert_eq!(first.get(), Some(driver.current()));
+                assert_eq!(driver.deadline(), None);
+                driver.stop();
+            });
+        });
+        assert!(matches!(driver.run(), Stop::Asked));
+        assert_eq!(driver.panics(), 0);
+    }
+
+    #[test]
+    fn nothing_goes_on_in_the_place_of_one_that_panics() {
+        let driver = Driver::new().unwrap();
+        let (handle, has_gone_on) = (driver.clone(), Rc::new(Cell::new(false)));
+        let flag = has_gone_on.clone();
+        driver.spawn(async move {
+            handle.go_on(async move { flag.set(true) });
+            panic!("planted")
+        });
+        let handle = driver.clone();
+        driver.spawn(async move {
+            let at = handle.now() + Duration::from_millis(5);
+            assert_eq!(handle.until(at, std::future::pending::<()>()).await, Err(Elapsed));
+            handle.stop();
+        });
+        driver.run();
+        assert_eq!((driver.panics(), has_gone_on.get()), (1, false));
+    }
+
+    #[test]
+    fn a_deadline_is_only_ever_moved_forward_unless_it_is_set_anew() {
+        let driver = Driver::new().unwrap();
+        let handle = driver.clone();
+        driver.spawn(poll_fn(move |_| {
+            if handle.deadline().is_some_and(|at| at <= handle.now()) {
+                handle.stop();
+            }
+            let at = handle.now() + Duration::from_millis(5);
+            handle.set_deadline_by(at);
+            handle.set_deadline_by(at + Duration::from_secs(3600));
+            Poll::Pending
+        }));
+        assert!(matches!(driver.run(), Stop::Asked));
     }
 
     #[test]

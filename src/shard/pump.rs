@@ -1,16 +1,15 @@
 //! Moves the bytes of one pool session, as its [`Tunnel`] decides.
 
-use std::future::poll_fn;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::rc::Rc;
-use std::task::Poll;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
-use super::Shard;
 use super::lane::{Flush, Lane, ending};
 use super::placement::Placement;
 use super::record::{Ledger, Summary};
+use super::serve::Slot;
 use super::upgrade::PoolOpening;
 use super::visitor::Visitor;
 use crate::runtime::Stream;
@@ -19,14 +18,13 @@ use crate::session::{Backlog, Ending, Farewell, Peer, Then, Tunnel};
 /// Reads in each direction before other sessions get their turn.
 const TURN_READS: usize = 4;
 
-/// A pool session: two connections and the tunnel between them.
+/// A pool session: two connections and the tunnel between them. Over when both are closed; dropping it closes them at
+/// once.
 pub(super) struct Pump {
-    shard: Rc<Shard>,
+    shard: Slot,
     tunnel: Tunnel,
     client: Lane,
     backend: Lane,
-    /// When the driver will poll us for the sake of time.
-    alarm: Option<Instant>,
     placement: Placement,
     ledger: Ledger,
     /// Of the times that the tunnel slowed its client down, those that are in the counters.
@@ -35,14 +33,13 @@ pub(super) struct Pump {
 }
 
 impl Pump {
-    pub(super) fn new(shard: Rc<Shard>, client: Stream, visitor: Visitor, opening: PoolOpening) -> Self {
+    pub(super) fn new(shard: Slot, client: Stream, visitor: Visitor, opening: PoolOpening) -> Self {
         let now = shard.now();
         let settings = visitor.route().map(|route| route.settings.clone()).unwrap_or_default();
         let mut pump = Self {
             tunnel: Tunnel::new(opening.rsv, settings, now),
             client: Lane::new(client),
             backend: Lane::new(opening.backend),
-            alarm: None,
             placement: opening.placement,
             ledger: Ledger::open(&shard, visitor),
             throttled: 0,
@@ -54,27 +51,22 @@ impl Pump {
         pump
     }
 
-    /// Pumps until both connections are closed.
-    ///
-    /// # Cancel safety
-    /// Dropping it closes both connections at once.
-    pub(super) async fn run(&mut self) {
-        self.drive(Self::step).await;
-    }
-
-    /// Steps until there is nothing left to do. A panic in a step ends this session, with Close 1011 where that is
-    /// still possible, and no other.
-    ///
-    /// # Cancel safety
-    /// Dropping it leaves the connections as they are; their sockets close with the pump.
-    async fn drive(&mut self, step: impl Fn(&mut Self) -> Poll<()>) {
-        poll_fn(|_| match catch_unwind(AssertUnwindSafe(|| step(self))) {
+    /// Takes a step, the last one if there is nothing left to do. A panic in a step ends this session, with Close 1011
+    /// where that is still possible, and no other.
+    #[inline]
+    fn drive(&mut self, step: impl Fn(&mut Self) -> Poll<()>) -> Poll<()> {
+        let poll = match catch_unwind(AssertUnwindSafe(|| step(self))) {
             Ok(poll) => poll,
             Err(_) if self.has_faulted => Poll::Ready(()),
             Err(_) => catch_unwind(AssertUnwindSafe(|| self.fail())).unwrap_or(Poll::Ready(())),
-        })
-        .await;
-        self.shard.driver.set_deadline(None);
+        };
+        if poll.is_ready() {
+            self.finish();
+        }
+        poll
+    }
+
+    fn finish(&mut self) {
         self.count_throttled();
         let summary = Summary {
             cause: self.tunnel.cause(),
@@ -104,8 +96,8 @@ impl Pump {
             if self.tunnel.is_busy() && self.settle(now) {
                 return Poll::Ready(());
             }
-            if !is_client_moving && !is_backend_moving && self.alarm.is_none_or(|at| at > now) {
-                self.set_alarm();
+            if !is_client_moving && !is_backend_moving && !self.is_time(now) {
+                self.tunnel.deadline().into_iter().for_each(|at| self.shard.driver.set_deadline_by(at));
                 return Poll::Pending;
             }
         }
@@ -131,11 +123,15 @@ impl Pump {
 
     /// What the clock wants of it; behind the reads, for what has come in the meantime may be a sign of life.
     fn keep_time(&mut self, now: Instant) {
-        if self.alarm.is_some_and(|at| at <= now) {
-            self.alarm = None;
+        if self.is_time(now) {
+            self.shard.driver.set_deadline(None);
             self.count_throttled();
             self.tunnel.handle_time(now, self.backlog());
         }
+    }
+
+    fn is_time(&self, now: Instant) -> bool {
+        self.shard.driver.deadline().is_some_and(|at| at <= now)
     }
 
     fn count_throttled(&mut self) {
@@ -265,17 +261,6 @@ impl Pump {
         self.client.is_closed() && self.backend.is_closed()
     }
 
-    /// Makes sure that we are polled by the tunnel's deadline. An earlier alarm stays: deadlines move back with
-    /// traffic, and being early costs less than setting it anew with every message.
-    #[inline]
-    fn set_alarm(&mut self) {
-        let Some(at) = self.tunnel.deadline() else { return };
-        if self.alarm.is_none_or(|alarm| at < alarm) {
-            self.alarm = Some(at);
-            self.shard.driver.set_deadline(Some(at));
-        }
-    }
-
     fn backlog(&self) -> Backlog {
         Backlog { client: !self.client.is_flushed(), backend: !self.backend.is_flushed() }
     }
@@ -289,12 +274,23 @@ impl Pump {
     }
 }
 
+impl Future for Pump {
+    type Output = ();
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        self.get_mut().drive(Self::step)
+    }
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use std::cell::Cell;
+    use std::future::poll_fn;
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
     use std::num::{NonZeroU32, NonZeroU64};
+    use std::rc::Rc;
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -307,8 +303,8 @@ pub(super) mod tests {
     use crate::runtime::mailbox::mailbox;
     use crate::runtime::{Driver, Socket};
     use crate::session::{Excess, Ping, Pings, Rate, RateLimit, Settings};
-    use crate::shard::Place;
     use crate::shard::permit::Permit;
+    use crate::shard::{Place, Shard};
 
     pub(in crate::shard) fn shard(driver: &Driver, settings: Settings) -> Rc<Shard> {
         let address = ListenAddress::Tcp(([127, 0, 0, 1], 0).into());
@@ -361,7 +357,7 @@ pub(super) mod tests {
             early_from_backend: Vec::new(),
         };
         let client = stream(&shard, client);
-        Pump::new(shard, client, visitor, opening)
+        Pump::new(Slot::take(&shard), client, visitor, opening)
     }
 
     /// Runs one session between `peers`, each on a thread of its own, until both have had enough.
@@ -378,7 +374,7 @@ pub(super) mod tests {
         let task_shard = shard.clone();
         shard.driver.spawn(async move {
             let driver = task_shard.driver.clone();
-            pump(task_shard, our_client, our_backend).run().await;
+            pump(task_shard, our_client, our_backend).await;
             driver.stop();
         });
         shard.driver.run();
@@ -474,7 +470,9 @@ pub(super) mod tests {
             let driver = task_shard.driver.clone();
             let mut pump = pump(task_shard, client, backend);
             let has_panicked = Cell::new(false);
-            pump.drive(|pump| if has_panicked.replace(true) { pump.step() } else { panic!("planted") }).await;
+            let step =
+                |pump: &mut Pump| if has_panicked.replace(true) { pump.step() } else { panic!("planted") };
+            poll_fn(|_| pump.drive(step)).await;
             driver.stop();
         });
         driver.run();

@@ -1,5 +1,6 @@
 //! One client connection from accept to its end.
 
+use std::ops::Deref;
 use std::rc::Rc;
 
 use super::arrive::{Arrived, Unwelcome, arrive};
@@ -13,60 +14,31 @@ use super::{Shard, refuse, respond};
 use crate::runtime::{Socket, Stream};
 use crate::wires::Arrival;
 
-/// Serves one accepted connection. Its phases are boxed, so that a session does not carry the state of its handshake,
-/// nor what it arrived with, for the rest of its life.
-///
-/// # Cancel safety
-/// Dropping it closes what it holds, and is how a shard ends.
-pub(super) fn run(slot: Slot, arrival: Arrival) -> impl Future<Output = ()> {
-    let opening = Box::pin(open(slot.0.clone(), arrival));
-    async move {
-        let _slot = slot;
-        match opening.await {
-            Some(Session::Pool(mut pump)) => pump.run().await,
-            Some(Session::Feed(mut session)) => session.run().await,
-            Some(Session::Dispatch(mut session)) => session.run().await,
-            None => {}
-        }
-    }
-}
-
-/// A session that may last.
-enum Session {
-    Pool(Box<Pump>),
-    Feed(Box<FeedSession>),
-    Dispatch(Box<DispatchSession>),
-}
-
-/// Takes a connection to its session, if it comes to one that may be idle for long; all others are served here.
+/// Serves one accepted connection to its end; but a session that may be idle for long goes on in its place, so as not to
+/// carry the state of its handshake, nor what it arrived with, for the rest of its life.
 ///
 /// # Cancel safety
 /// Dropping it closes the connection; a client that is being refused may not hear why.
-async fn open(shard: Rc<Shard>, arrival: Arrival) -> Option<Session> {
-    let shard = &shard;
+pub(super) async fn run(slot: Slot, arrival: Arrival) {
+    let shard = &slot.0.clone();
     let Arrival { fd, peer, listener } = arrival;
-    let socket = Socket::accepted(&shard.driver, fd).ok()?;
+    let Ok(socket) = Socket::accepted(&shard.driver, fd) else { return };
     let mut visitor = Visitor::new(peer, listener);
     let plan = shard.plan();
     let Arrived { client, early } = match arrive(shard, socket, &plan, &mut visitor).await {
         Ok(arrived) => arrived,
-        Err(Unwelcome::Gone) => return None,
+        Err(Unwelcome::Gone) => return,
         Err(Unwelcome::Refused(socket, refusal)) => {
             visitor.record_refusal(shard, refused(refusal));
             refuse::answer(shard, &Stream::Plain(socket), &refusal.response()).await;
-            return None;
+            return;
         }
     };
     match upgrade::upgrade(shard, (&client, early), &mut visitor).await {
-        Ok(Opened::Pool(opening)) => {
-            return Some(Session::Pool(Box::new(Pump::new(shard.clone(), client, visitor, opening))));
-        }
-        Ok(Opened::Feed(opening)) => {
-            return Some(Session::Feed(Box::new(FeedSession::new(shard.clone(), client, visitor, opening))));
-        }
+        Ok(Opened::Pool(opening)) => shard.driver.go_on(Pump::new(slot, client, visitor, opening)),
+        Ok(Opened::Feed(opening)) => shard.driver.go_on(FeedSession::new(slot, client, visitor, opening)),
         Ok(Opened::Dispatch(opening)) => {
-            let session = DispatchSession::new(shard.clone(), client, visitor, opening);
-            return Some(Session::Dispatch(Box::new(session)));
+            shard.driver.go_on(DispatchSession::new(slot, client, visitor, opening));
         }
         Ok(Opened::Respond(opening)) => respond::run(shard.clone(), client, visitor, opening).await,
         Err(Unopened::Gone) => {}
@@ -75,10 +47,9 @@ async fn open(shard: Rc<Shard>, arrival: Arrival) -> Option<Session> {
             refuse::answer(shard, &client, &response).await;
         }
     }
-    None
 }
 
-/// One of the shard's connections, as long as it lives.
+/// The shard, of whose connections this is one as long as it lives.
 pub(super) struct Slot(Rc<Shard>);
 
 impl Slot {
@@ -86,6 +57,14 @@ impl Slot {
         shard.connections.set(shard.connections.get() + 1);
         shard.has_changed.set(true);
         Self(shard.clone())
+    }
+}
+
+impl Deref for Slot {
+    type Target = Rc<Shard>;
+
+    fn deref(&self) -> &Rc<Shard> {
+        &self.0
     }
 }
 

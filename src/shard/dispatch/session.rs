@@ -1,10 +1,10 @@
 //! Moves the bytes of one client and its backends, as its [`Dispatcher`] decides.
 
-use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::task::{self, Poll};
+use std::time::Duration;
 
 use super::DispatchState;
 use super::ends::Ends;
@@ -12,9 +12,9 @@ use super::line::{Dial, NotOpened, Opened, Origin};
 use crate::dispatch::{Candidate, Command, Context, Dispatcher, LineId, Port, Start};
 use crate::runtime::Stream;
 use crate::session::{Ending, Farewell, Peer};
-use crate::shard::Shard;
 use crate::shard::lane::{Flush, ending};
 use crate::shard::record::{Ledger, Summary};
+use crate::shard::serve::Slot;
 use crate::shard::upgrade::DispatchOpening;
 use crate::shard::visitor::Visitor;
 use crate::telemetry::Traffic;
@@ -25,9 +25,10 @@ const TURN_ROUNDS: usize = 4;
 /// How long the clock waits for reads that bring more and more.
 const CLOCK_GRACE: Duration = Duration::from_millis(50);
 
-/// One client's session with many backends.
+/// One client's session with many backends. Over when the client's connection is closed; dropping it closes them all at
+/// once.
 pub(in crate::shard) struct DispatchSession {
-    shard: Rc<Shard>,
+    shard: Slot,
     dispatch: Rc<DispatchState>,
     dispatcher: Dispatcher,
     ends: Ends,
@@ -40,14 +41,12 @@ pub(in crate::shard) struct DispatchSession {
     counted: [Traffic; 2],
     /// The same of the times that the client was slowed down.
     throttled: u64,
-    /// When the driver will poll us for the sake of time.
-    alarm: Option<Instant>,
     has_faulted: bool,
 }
 
 impl DispatchSession {
     pub(in crate::shard) fn new(
-        shard: Rc<Shard>,
+        shard: Slot,
         client: Stream,
         visitor: Visitor,
         opening: DispatchOpening,
@@ -67,7 +66,6 @@ impl DispatchSession {
             ledger: Ledger::open(&shard, visitor),
             counted: [Traffic::default(); 2],
             throttled: 0,
-            alarm: None,
             has_faulted: false,
             dispatch,
             shard,
@@ -79,18 +77,7 @@ impl DispatchSession {
         session
     }
 
-    /// Serves until the client's connection is closed. A panic ends this session, and no other.
-    ///
-    /// # Cancel safety
-    /// Dropping it closes all its connections at once.
-    pub(in crate::shard) async fn run(&mut self) {
-        poll_fn(|_| match catch_unwind(AssertUnwindSafe(|| self.with_loan(Self::step))) {
-            Ok(poll) => poll,
-            Err(_) if self.has_faulted => Poll::Ready(()),
-            Err(_) => catch_unwind(AssertUnwindSafe(|| self.fail())).unwrap_or(Poll::Ready(())),
-        })
-        .await;
-        self.shard.driver.set_deadline(None);
+    fn finish(&mut self) {
         self.dispatcher.handle_over(&mut self.dispatch.board.borrow_mut());
         self.count();
         let summary = Summary {
@@ -128,12 +115,12 @@ impl DispatchSession {
             }
             if !is_moving {
                 self.count();
-                self.set_alarm();
+                self.set_deadline();
                 return Poll::Pending;
             }
         }
         self.count();
-        self.set_alarm();
+        self.set_deadline();
         self.shard.driver.poll_again();
         Poll::Pending
     }
@@ -252,9 +239,9 @@ impl DispatchSession {
     /// sign of life, or a reply. But it is not put off for ever.
     fn keep_time(&mut self, is_moving: bool) -> bool {
         let grace = if is_moving { CLOCK_GRACE } else { Duration::ZERO };
-        let is_time = self.alarm.is_some_and(|at| at + grace <= self.shard.now());
+        let is_time = self.shard.driver.deadline().is_some_and(|at| at + grace <= self.shard.now());
         if is_time {
-            self.alarm = None;
+            self.shard.driver.set_deadline(None);
             self.with(|dispatcher, ends, context| dispatcher.handle_time(ends, context));
         }
         is_time
@@ -329,14 +316,8 @@ impl DispatchSession {
         self.throttled = throttled;
     }
 
-    /// Makes sure that we are polled by the dispatcher's deadline. An earlier alarm stays: deadlines move back with
-    /// traffic, and being early costs less than setting it anew with every message.
-    fn set_alarm(&mut self) {
-        let Some(at) = self.dispatcher.deadline() else { return };
-        if self.alarm.is_none_or(|alarm| at < alarm) {
-            self.alarm = Some(at);
-            self.shard.driver.set_deadline(Some(at));
-        }
+    fn set_deadline(&self) {
+        self.dispatcher.deadline().into_iter().for_each(|at| self.shard.driver.set_deadline_by(at));
     }
 
     /// Lends it what the shard has for the session that is being polled. The outbox is given back empty; should it panic,
@@ -360,6 +341,24 @@ impl DispatchSession {
             candidates: &self.candidates,
         };
         act(&mut self.dispatcher, &mut self.ends, &mut context)
+    }
+}
+
+impl Future for DispatchSession {
+    type Output = ();
+
+    /// A panic ends this session, and no other.
+    fn poll(self: Pin<&mut Self>, _: &mut task::Context<'_>) -> Poll<()> {
+        let session = self.get_mut();
+        let poll = match catch_unwind(AssertUnwindSafe(|| session.with_loan(Self::step))) {
+            Ok(poll) => poll,
+            Err(_) if session.has_faulted => Poll::Ready(()),
+            Err(_) => catch_unwind(AssertUnwindSafe(|| session.fail())).unwrap_or(Poll::Ready(())),
+        };
+        if poll.is_ready() {
+            session.finish();
+        }
+        poll
     }
 }
 

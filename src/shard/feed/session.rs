@@ -1,10 +1,10 @@
 //! Serves one client of a feed: reads what it says, and sends what the fan-out could not.
 
 use std::cell::Ref;
-use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use super::FeedState;
@@ -14,9 +14,9 @@ use crate::guard::Auth;
 use crate::protocol::frame::CloseCode;
 use crate::runtime::Stream;
 use crate::session::{Backlog, Cause, Peer, Side, Why};
-use crate::shard::Shard;
 use crate::shard::lane::{Flush, Lane, ending};
 use crate::shard::record::{Ledger, Summary};
+use crate::shard::serve::Slot;
 use crate::shard::upgrade::FeedOpening;
 use crate::shard::visitor::Visitor;
 use crate::telemetry::Traffic;
@@ -25,7 +25,7 @@ use crate::telemetry::Traffic;
 const TURN_READS: usize = 4;
 
 struct Session {
-    shard: Rc<Shard>,
+    shard: Slot,
     feed: Rc<FeedState>,
     seat: SeatId,
     subscriber: Subscriber,
@@ -51,16 +51,11 @@ struct End {
     cut_at: Instant,
 }
 
-/// A client of a feed, from its 101 to its end.
+/// A client of a feed, from its 101 to its end: over when its connection is closed; dropping it closes that at once.
 pub(in crate::shard) struct FeedSession(Session);
 
 impl FeedSession {
-    pub(in crate::shard) fn new(
-        shard: Rc<Shard>,
-        client: Stream,
-        visitor: Visitor,
-        opening: FeedOpening,
-    ) -> Self {
+    pub(in crate::shard) fn new(shard: Slot, client: Stream, visitor: Visitor, opening: FeedOpening) -> Self {
         let FeedOpening { feed, query, early } = opening;
         let (now, route) = (shard.now(), visitor.route().cloned());
         let first_message_within = route.as_ref().and_then(|route| match &route.route.guard.auth {
@@ -92,20 +87,22 @@ impl FeedSession {
         session.take(&early, now);
         Self(session)
     }
+}
 
-    /// Serves until the connection is closed. A panic ends this session, and no other.
-    ///
-    /// # Cancel safety
-    /// Dropping it closes the connection at once.
-    pub(in crate::shard) async fn run(&mut self) {
-        let session = &mut self.0;
-        poll_fn(|_| match catch_unwind(AssertUnwindSafe(|| session.step())) {
+impl Future for FeedSession {
+    type Output = ();
+
+    /// A panic ends this session, and no other.
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        let session = &mut self.get_mut().0;
+        let poll = match catch_unwind(AssertUnwindSafe(|| session.step())) {
             Ok(poll) => poll,
             Err(_) => catch_unwind(AssertUnwindSafe(|| session.fail())).unwrap_or(Poll::Ready(())),
-        })
-        .await;
-        session.shard.driver.set_deadline(None);
-        session.finish();
+        };
+        if poll.is_ready() {
+            session.finish();
+        }
+        poll
     }
 }
 
