@@ -209,7 +209,7 @@ fn a_client_that_sends_too_much_is_not_read_until_it_has_paid() {
     assert_eq!(session.take_said_to(Peer::Backend), message.repeat(9), "what was read is forwarded");
     assert!(!session.tunnel.reads(Peer::Client));
     assert!(session.tunnel.reads(Peer::Backend));
-    assert_eq!(session.tunnel.throttled(), 1);
+    assert_eq!(session.tunnel.take_throttled(), 1);
     assert_eq!(session.tunnel.deadline(), Some(session.start + SECOND / 2));
     session.pass_to(SECOND / 2 - Duration::from_nanos(1));
     assert!(!session.tunnel.reads(Peer::Client));

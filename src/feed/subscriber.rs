@@ -59,7 +59,7 @@ pub struct Subscriber {
     meter: Option<Box<Meter>>,
     /// When something was last delivered to it, or it sent anything but answers to our pings.
     last_activity: Instant,
-    expires_at: Option<Instant>,
+    since: Instant,
     state: State,
 }
 
@@ -97,7 +97,7 @@ impl Subscriber {
             keepalive: session.ping.client.map(|ping| Box::new(Keepalive::new(ping, now))),
             meter: session.rate.map(|limit| Box::new(Meter::new(limit, now))),
             last_activity: now,
-            expires_at: session.lifetime.map(|lifetime| after(now, lifetime)),
+            since: now,
             state: first_message_within.map_or(State::Open, unproven),
             session: session.clone(),
         }
@@ -173,7 +173,7 @@ impl Subscriber {
         let first_by = self.first_by();
         if has_come(first_by) {
             self.close(CloseCode::POLICY, "authentication timeout", Why::Unauthorized, out);
-        } else if has_come(self.expires_at) {
+        } else if has_come(self.expires_at()) {
             self.close(CloseCode::GOING_AWAY, "lifetime over", Why::Expired, out);
         } else if has_come(Some(self.idle_at())) {
             self.close(CloseCode::GOING_AWAY, "idle timeout", Why::Idle, out);
@@ -270,8 +270,14 @@ impl Subscriber {
             return None;
         }
         let ping_at = self.keepalive.as_ref().map(|keepalive| keepalive.deadline());
-        let times = [self.first_by(), self.expires_at, Some(self.idle_at()), self.resume_at(), ping_at];
+        let times = [self.first_by(), self.expires_at(), Some(self.idle_at()), self.resume_at(), ping_at];
         times.into_iter().flatten().min()
+    }
+
+    /// When the session began.
+    #[must_use]
+    pub fn since(&self) -> Instant {
+        self.since
     }
 
     /// What the client has subscribed to, as far as it was polled, in order; also when the session is over.
@@ -279,10 +285,9 @@ impl Subscriber {
         self.hearing.topics()
     }
 
-    /// How often the client was slowed down for its rate.
-    #[must_use]
-    pub fn throttled(&self) -> u64 {
-        self.meter.as_ref().map_or(0, |meter| meter.throttled())
+    /// How often the client was slowed down for its rate since this was asked last.
+    pub fn take_throttled(&mut self) -> u64 {
+        self.meter.as_mut().map_or(0, |meter| meter.take_throttled())
     }
 
     /// From the latest ping to its answer, once for each.
@@ -400,6 +405,10 @@ impl Subscriber {
             State::Unproven { until } => Some(until),
             State::Presented | State::Open | State::Over(_) => None,
         }
+    }
+
+    fn expires_at(&self) -> Option<Instant> {
+        Some(after(self.since, self.session.lifetime?))
     }
 
     fn idle_at(&self) -> Instant {

@@ -76,9 +76,9 @@ impl Meter {
         self.resume_at = None;
     }
 
-    /// How often the client was slowed down.
-    pub(crate) fn throttled(&self) -> u64 {
-        self.throttled
+    /// How often the client was slowed down since this was asked last.
+    pub(crate) fn take_throttled(&mut self) -> u64 {
+        std::mem::take(&mut self.throttled)
     }
 }
 
@@ -110,7 +110,7 @@ mod tests {
         // What was still in hand when it was slowed down is added to that, and no new slowing down.
         meter.charge(1, 29, start);
         assert_eq!(meter.resume_at(), Some(start + Duration::from_millis(2_200)));
-        assert_eq!(meter.throttled(), 1);
+        assert_eq!(meter.take_throttled(), 1);
         meter.release();
         assert_eq!(meter.resume_at(), None);
     }
@@ -120,6 +120,6 @@ mod tests {
         let (mut meter, start) = meter(Some(3), None, Excess::Close);
         assert_eq!(meter.charge(1 << 30, 3, start), Charge::Accepted);
         assert_eq!(meter.charge(0, 1, start), Charge::Exceeded);
-        assert_eq!((meter.resume_at(), meter.throttled()), (None, 0));
+        assert_eq!((meter.resume_at(), meter.take_throttled()), (None, 0));
     }
 }

@@ -25,9 +25,9 @@ pub struct Tunnel {
     client: Half,
     backend: Half,
     settings: Rc<Settings>,
+    since: Instant,
     /// When something was last forwarded.
     last_activity: Instant,
-    expires_at: Option<Instant>,
     /// Of what the client sends; boxed, for most are not held to a rate.
     meter: Option<Box<Meter>>,
     drain: Drain,
@@ -51,8 +51,8 @@ impl Tunnel {
             is_plain: client.keepalive.is_none() && backend.keepalive.is_none() && settings.rate.is_none(),
             client,
             backend,
+            since: now,
             last_activity: now,
-            expires_at: settings.lifetime.map(|lifetime| after(now, lifetime)),
             meter: settings.rate.map(|limit| Box::new(Meter::new(limit, now))),
             drain: Drain::default(),
             parting: None,
@@ -167,7 +167,7 @@ impl Tunnel {
             let (code, reason) = (farewell.code(), farewell.reason());
             self.close_both(Owed { code, reason, at: Boundary::Message }, farewell.why(), now);
         }
-        if self.expires_at.is_some_and(|at| at <= now) {
+        if self.expires_at().is_some_and(|at| at <= now) {
             let (code, reason) = (CloseCode::GOING_AWAY, "lifetime over");
             self.close_both(Owed { code, reason, at: Boundary::Message }, Why::Expired, now);
         }
@@ -206,7 +206,7 @@ impl Tunnel {
         }
         let ping_at = |half: &Half| half.keepalive.as_ref().map(|keepalive| keepalive.deadline());
         let pings = ping_at(&self.client).into_iter().chain(ping_at(&self.backend)).min();
-        let times = [drain_at, self.expires_at, self.idle_deadline(), self.resume_at(), pings];
+        let times = [drain_at, self.expires_at(), self.idle_deadline(), self.resume_at(), pings];
         times.into_iter().flatten().min()
     }
 
@@ -299,6 +299,12 @@ impl Tunnel {
         self.parting.as_ref().is_some_and(|parting| parting.is_cut)
     }
 
+    /// When the session began.
+    #[must_use]
+    pub fn since(&self) -> Instant {
+        self.since
+    }
+
     /// What `from` sent that was forwarded so far.
     #[must_use]
     pub fn traffic(&self, from: Peer) -> Traffic {
@@ -314,10 +320,9 @@ impl Tunnel {
         self.half(from).scanner.message_bytes()
     }
 
-    /// How often the client was slowed down.
-    #[must_use]
-    pub fn throttled(&self) -> u64 {
-        self.meter.as_ref().map_or(0, |meter| meter.throttled())
+    /// How often the client was slowed down since this was asked last.
+    pub fn take_throttled(&mut self) -> u64 {
+        self.meter.as_mut().map_or(0, |meter| meter.take_throttled())
     }
 
     /// From the latest ping to its answer, once for each: as long as it took, the peer's own delays included.
@@ -516,10 +521,14 @@ impl Tunnel {
         self.parting.get_or_insert_with(|| Box::new(Parting::new(cause, cut_at)));
         self.is_plain = false;
         self.is_ping_due = false;
-        self.expires_at = None;
         if let Some(meter) = &mut self.meter {
             meter.release();
         }
+    }
+
+    fn expires_at(&self) -> Option<Instant> {
+        let lifetime = self.settings.lifetime.filter(|_| !self.is_ending())?;
+        Some(after(self.since, lifetime))
     }
 
     fn idle_deadline(&self) -> Option<Instant> {

@@ -27,12 +27,13 @@ pub(super) async fn admit(
 ) -> Result<(), Unopened> {
     let Some(route) = visitor.route().cloned() else { return Ok(()) };
     let facts = Facts { client: visitor.client(), now: shard.now(), unix_now: unix_now() };
-    visitor.identity = route.guard.borrow_mut().check(request, &facts).map_err(denied)?;
+    let identity = route.guard.borrow_mut().check(request, &facts).map_err(denied)?;
+    visitor.guest.identify(identity);
     let Some(limits) = route.route.guard.limits() else { return Ok(()) };
     let ask = Ask::Route { route: route.route.name.clone(), client: visitor.party(), limits };
     let (ruling, permit) = ask_while_present(shard, client, ask).await?;
     match ruling {
-        Ruling::Admitted | Ruling::Placed(_) => visitor.permit = permit,
+        Ruling::Admitted | Ruling::Placed(_) => visitor.guest.permit = permit,
         Ruling::Denied(Denied::Address) => return Err(denied(Denial::AddressFull)),
         Ruling::Denied(Denied::Identity) => return Err(denied(Denial::IdentityFull)),
         Ruling::Denied(Denied::Route) => return Err(denied(Denial::RouteFull)),

@@ -27,8 +27,6 @@ pub(super) struct Pump {
     backend: Lane,
     placement: Placement,
     ledger: Ledger,
-    /// Of the times that the tunnel slowed its client down, those that are in the counters.
-    throttled: u64,
     has_faulted: bool,
 }
 
@@ -41,8 +39,7 @@ impl Pump {
             client: Lane::new(client),
             backend: Lane::new(opening.backend),
             placement: opening.placement,
-            ledger: Ledger::open(&shard, visitor),
-            throttled: 0,
+            ledger: Ledger::open(visitor),
             has_faulted: false,
             shard,
         };
@@ -69,6 +66,7 @@ impl Pump {
     fn finish(&mut self) {
         self.count_throttled();
         let summary = Summary {
+            since: self.tunnel.since(),
             cause: self.tunnel.cause(),
             is_cut: self.tunnel.is_cut(),
             from_client: self.tunnel.traffic(Peer::Client),
@@ -135,9 +133,7 @@ impl Pump {
     }
 
     fn count_throttled(&mut self) {
-        let throttled = self.tunnel.throttled();
-        self.ledger.count_throttled(throttled - self.throttled);
-        self.throttled = throttled;
+        self.ledger.count_throttled(self.tunnel.take_throttled());
     }
 
     /// Moves what one read brings from `from` to the other peer; whether there may be more.

@@ -7,48 +7,43 @@ use super::Shard;
 use super::books::{self, RouteBooks};
 use super::placement::Placement;
 use super::plan::RouteState;
-use super::visitor::Visitor;
+use super::visitor::{Guest, Visitor};
 use crate::guard::Identity;
 use crate::runtime::Stream;
 use crate::session::{Cause, Peer, Side};
 use crate::telemetry::{Ended, Sessions, Traffic, close_label};
 use crate::wires::{End, SessionRecord};
 
-/// When a session began, with whom, and where it counts.
+/// With whom a session is, and where it counts.
 pub(super) struct Ledger {
-    visitor: Box<Visitor>,
+    guest: Guest,
     route: Option<RouteBooks>,
-    since: Instant,
 }
 
 impl Ledger {
     /// Opens the books of a session that has its 101.
-    pub(super) fn open(shard: &Shard, visitor: Visitor) -> Self {
-        let route = visitor.route().map(|route| route.books.clone());
+    pub(super) fn open(visitor: Visitor) -> Self {
+        let guest = visitor.guest;
+        let route = guest.route.as_ref().map(|route| route.books.clone());
         if let Some(route) = &route {
             books::open(&mut route.borrow_mut().sessions);
         }
-        Self { visitor: Box::new(visitor), route, since: shard.now() }
-    }
-
-    /// When the session began.
-    pub(super) fn since(&self) -> Instant {
-        self.since
+        Self { guest, route }
     }
 
     /// The route that the session took.
     pub(super) fn route_state(&self) -> Option<&RouteState> {
-        self.visitor.route().map(|route| &**route)
+        self.guest.route.as_deref()
     }
 
     /// The client, and what it has connected to by `socket`, for backends that want to hear it.
     pub(super) fn endpoints(&self, socket: &Stream) -> Option<(SocketAddr, SocketAddr)> {
-        self.visitor.endpoints(socket)
+        self.guest.endpoints(socket)
     }
 
     /// The client has proved who it is.
     pub(super) fn identify(&mut self, identity: Identity) {
-        self.visitor.identity = identity;
+        self.guest.identify(identity);
     }
 
     /// Counts what was forwarded, of a session on this backend if it is on one.
@@ -75,7 +70,7 @@ impl Ledger {
 
     /// Counts how the session ended, and sends its record off to be logged.
     pub(super) fn close(&self, shard: &Shard, placement: Option<&Placement>, summary: &Summary) {
-        let Summary { cause, is_cut, from_client, from_backend } = *summary;
+        let Summary { since, cause, is_cut, from_client, from_backend } = *summary;
         if let Some(route) = &self.route {
             let mut route = route.borrow_mut();
             books::close(&mut route.sessions);
@@ -86,10 +81,10 @@ impl Ledger {
         }
         shard.log(SessionRecord {
             backend: placement.map(Placement::backend),
-            duration: shard.now().saturating_duration_since(self.since),
+            duration: shard.now().saturating_duration_since(since),
             from_client,
             from_backend,
-            ..self.visitor.record(End::Session { cause, is_cut })
+            ..self.guest.record(End::Session { cause, is_cut })
         });
     }
 }
@@ -97,6 +92,8 @@ impl Ledger {
 /// What a session came to.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Summary {
+    /// When the session began.
+    pub(super) since: Instant,
     pub(super) cause: Option<Cause>,
     /// Whether a peer had to be cut off.
     pub(super) is_cut: bool,

@@ -26,6 +26,7 @@ struct Respond {
     /// The ticker's next message and its interval.
     tick: Option<(Instant, Duration)>,
     ticks: u64,
+    since: Instant,
     last_activity: Instant,
     ledger: Ledger,
     settings: Rc<Settings>,
@@ -55,8 +56,9 @@ pub(super) async fn run(shard: Rc<Shard>, client: Stream, visitor: Visitor, open
         responder: Responder::new(script, &route.settings),
         tick,
         ticks: 0,
+        since: now,
         last_activity: now,
-        ledger: Ledger::open(&shard, visitor),
+        ledger: Ledger::open(visitor),
         settings: route.settings.clone(),
         received: Traffic::default(),
         sent: Traffic::default(),
@@ -170,7 +172,7 @@ impl Respond {
     }
 
     fn expires_at(&self) -> Option<Instant> {
-        self.ledger.since().checked_add(self.settings.lifetime?)
+        self.since.checked_add(self.settings.lifetime?)
     }
 
     fn note(&mut self, side: Side, why: Why, code: Option<CloseCode>) {
@@ -185,6 +187,7 @@ impl Respond {
 
     fn finish(self) {
         let summary = Summary {
+            since: self.since,
             cause: self.cause,
             is_cut: self.is_cut || self.cause.is_none(),
             from_client: self.received,

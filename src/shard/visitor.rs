@@ -23,36 +23,36 @@ pub(super) struct Visitor {
     listener: ListenId,
     /// Who is at the other end of the connection; `None` for a client of a Unix socket.
     peer: Option<SocketAddr>,
-    /// The client, as trusted proxies tell; else the peer.
-    client: Option<IpAddr>,
-    /// Where it has connected to, if anybody has said so.
-    local: Option<Box<SocketAddr>>,
-    route: Option<Rc<RouteState>>,
-    path: Box<str>,
     /// Whether it speaks TLS.
     is_secure: bool,
-    /// The name in its certificate.
-    certified: Identity,
-    /// Who it has proved to be to its route.
-    pub(super) identity: Identity,
+    pub(super) guest: Guest,
+}
+
+/// What of a client is of interest as long as its session lasts.
+pub(super) struct Guest {
+    /// The client, as trusted proxies tell, else the peer; with its port, which is 0 where others speak for it.
+    client: Option<(IpAddr, u16)>,
+    /// Where it has connected to, if anybody has said so.
+    local: Option<Box<SocketAddr>>,
+    pub(super) route: Option<Rc<RouteState>>,
+    path: Box<str>,
+    /// Who it has proved to be: to its route, or else by its certificate.
+    identity: Identity,
     /// Where its route has only so many connections.
     pub(super) permit: Permit,
 }
 
 impl Visitor {
     pub(super) fn new(peer: Option<SocketAddr>, listener: ListenId) -> Self {
-        Self {
-            listener,
-            peer,
-            client: peer.map(|peer| peer.ip()),
+        let guest = Guest {
+            client: peer.map(itself),
             local: None,
             route: None,
             path: Box::default(),
-            is_secure: false,
-            certified: Identity::ANONYMOUS,
             identity: Identity::ANONYMOUS,
             permit: Permit::NONE,
-        }
+        };
+        Self { listener, peer, is_secure: false, guest }
     }
 
     /// Where it has come in.
@@ -68,17 +68,12 @@ impl Visitor {
     /// It speaks TLS, and has shown a certificate with this name, if any.
     pub(super) fn handle_secured(&mut self, name: Option<String>) {
         self.is_secure = true;
-        self.certified = name.as_deref().map(Identity::named).unwrap_or_default();
-    }
-
-    /// Who it has proved to be: to its route, or else by its certificate.
-    fn identity(&self) -> &Identity {
-        if self.identity.name().is_some() { &self.identity } else { &self.certified }
+        self.guest.identify(name.as_deref().map(Identity::named).unwrap_or_default());
     }
 
     /// Whom its session is counted under.
     pub(super) fn party(&self) -> Party {
-        Party { ip: self.client, identity: self.identity().key() }
+        Party { ip: self.client(), identity: self.guest.identity.key() }
     }
 
     /// Whether it is a proxy whose word counts.
@@ -89,25 +84,13 @@ impl Visitor {
     /// It has said for whom it connects; where it does not know, its own address counts.
     pub(super) fn announce(&mut self, source: Option<SocketAddr>, destination: Option<SocketAddr>) {
         self.peer = source.or(self.peer);
-        self.client = self.peer.map(|peer| peer.ip());
-        self.local = destination.map(Box::new);
+        self.guest.client = self.peer.map(itself);
+        self.guest.local = destination.map(Box::new);
     }
 
     /// The client, and what it has connected to, for a backend that wants to hear it; `socket` is its connection.
     pub(super) fn endpoints(&self, socket: &Stream) -> Option<(SocketAddr, SocketAddr)> {
-        Some((self.endpoint()?, self.local(socket)?))
-    }
-
-    /// What it has connected to.
-    fn local(&self, socket: &Stream) -> Option<SocketAddr> {
-        self.local.as_deref().copied().or_else(|| socket.local_address())
-    }
-
-    /// The client and its port; that of one that others speak for is not known, and 0.
-    fn endpoint(&self) -> Option<SocketAddr> {
-        let (peer, client) = (self.peer?, self.client?);
-        let is_itself = peer.ip().to_canonical() == client.to_canonical();
-        Some(SocketAddr::new(client, if is_itself { peer.port() } else { 0 }))
+        self.guest.endpoints(socket)
     }
 
     /// Finds the route for this head, and who really sent it. A target that is no path takes a route for every path,
@@ -115,45 +98,82 @@ impl Visitor {
     pub(super) fn take_route(&mut self, plan: &Plan, head: &RequestHead<'_>) -> Option<Rc<RouteState>> {
         let path = head.path().unwrap_or_default();
         let shown = path.floor_char_boundary(PATH_BYTES_MAX);
-        self.path = path.get(..shown).unwrap_or_default().into();
-        self.client = self.peer.map(|peer| plan.config.forwarding.real_client(peer.ip(), head));
-        self.route = plan.route(self.listener, head.host().unwrap_or_default(), path);
-        self.route.clone()
+        self.guest.path = path.get(..shown).unwrap_or_default().into();
+        self.guest.client = self.peer.map(|peer| {
+            let client = plan.config.forwarding.real_client(peer.ip(), head);
+            let is_itself = peer.ip().to_canonical() == client.to_canonical();
+            (client, if is_itself { peer.port() } else { 0 })
+        });
+        self.guest.route = plan.route(self.listener, head.host().unwrap_or_default(), path);
+        self.guest.route.clone()
     }
 
     pub(super) fn route(&self) -> Option<&Rc<RouteState>> {
-        self.route.as_ref()
+        self.guest.route.as_ref()
     }
 
     /// The client's address, for limits and hashing.
     pub(super) fn client(&self) -> Option<IpAddr> {
-        self.client
+        self.guest.client.map(|(ip, _)| ip)
     }
 
     /// What headers may tell of it.
     pub(super) fn facts<'f>(&'f self, request: &'f UpgradeRequest<'_>) -> Facts<'f> {
         Facts {
-            client: self.client,
+            client: self.client(),
             host: request.authority(),
             path: request.path(),
-            route: self.route.as_ref().map_or("", |route| &route.route.name),
-            identity: self.identity().name(),
+            route: self.route().map_or("", |route| &route.route.name),
+            identity: self.guest.identity.name(),
         }
     }
 
     /// How the request reached us; `socket` is its connection.
     pub(super) fn hop(&self, socket: &Stream) -> Hop {
-        let port = self.local(socket).map(|local| local.port());
+        let port = self.guest.local(socket).map(|local| local.port());
         let scheme = if self.is_secure { Scheme::Https } else { Scheme::Http };
         Hop { peer: self.peer.map(|peer| peer.ip()), scheme, port }
     }
 
     /// The client's address for the log.
     pub(super) fn name(&self) -> String {
-        match self.endpoint() {
+        self.guest.name()
+    }
+
+    /// Counts that it got no session, and has it logged.
+    pub(super) fn record_refusal(&self, shard: &Shard, refused: Refused) {
+        shard.count_refusal(refused, self.route().map(|route| &route.books));
+        shard.log(self.guest.record(End::Refused(refused)));
+    }
+}
+
+/// A peer that nobody speaks for.
+fn itself(peer: SocketAddr) -> (IpAddr, u16) {
+    (peer.ip(), peer.port())
+}
+
+impl Guest {
+    /// It has proved to be this one; if that is nobody in particular, it stays who it was.
+    pub(super) fn identify(&mut self, identity: Identity) {
+        if identity.name().is_some() {
+            self.identity = identity;
+        }
+    }
+
+    /// The client, and what it has connected to by `socket`, for a backend that wants to hear it.
+    pub(super) fn endpoints(&self, socket: &Stream) -> Option<(SocketAddr, SocketAddr)> {
+        Some((self.client?.into(), self.local(socket)?))
+    }
+
+    fn local(&self, socket: &Stream) -> Option<SocketAddr> {
+        self.local.as_deref().copied().or_else(|| socket.local_address())
+    }
+
+    fn name(&self) -> String {
+        match self.client {
             None => "unix".to_owned(),
-            Some(client) if client.port() == 0 => client.ip().to_string(),
-            Some(client) => client.to_string(),
+            Some((ip, 0)) => ip.to_string(),
+            Some(client) => SocketAddr::from(client).to_string(),
         }
     }
 
@@ -163,19 +183,13 @@ impl Visitor {
             client: self.name(),
             route: self.route.as_ref().map(|route| route.route.name.clone()),
             path: self.path.to_string(),
-            identity: self.identity().name().map(str::to_owned),
+            identity: self.identity.name().map(str::to_owned),
             backend: None,
             end,
             duration: Duration::ZERO,
             from_client: Traffic::default(),
             from_backend: Traffic::default(),
         }
-    }
-
-    /// Counts that it got no session, and has it logged.
-    pub(super) fn record_refusal(&self, shard: &Shard, refused: Refused) {
-        shard.count_refusal(refused, self.route.as_ref().map(|route| &route.books));
-        shard.log(self.record(End::Refused(refused)));
     }
 }
 

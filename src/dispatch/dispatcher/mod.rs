@@ -31,7 +31,7 @@ use crate::balance::{BackendId, mix};
 use crate::json::Pointer;
 use crate::protocol::frame::{CloseCode, MaskKey};
 use crate::session::{
-    self, Cause, Disposition, Drain, Ending, Farewell, Input, Meter, Output, Peer, Side as Doer, Why, after,
+    self, Cause, Disposition, Drain, Ending, Farewell, Input, Meter, Output, Peer, Side as Doer, Why,
 };
 use crate::telemetry::Traffic;
 
@@ -142,8 +142,8 @@ pub struct Dispatcher {
     seek_at: Option<Instant>,
     /// What the last backend said that closed.
     last_word: Option<Word>,
+    since: Instant,
     last_activity: Instant,
-    expires_at: Option<Instant>,
     meter: Option<Box<Meter>>,
     drain: Drain,
     stage: Stage,
@@ -188,8 +188,8 @@ impl Dispatcher {
             kept_bytes: 0,
             seek_at: None,
             last_word: None,
+            since: now,
             last_activity: now,
-            expires_at: session.lifetime.map(|lifetime| after(now, lifetime)),
             meter: session.rate.map(|limit| Box::new(Meter::new(limit, now))),
             drain: Drain::default(),
             stage: Stage::Open,
@@ -377,6 +377,12 @@ impl Dispatcher {
         self.is_cut
     }
 
+    /// When the session began.
+    #[must_use]
+    pub fn since(&self) -> Instant {
+        self.since
+    }
+
     /// What was forwarded of the client's, or of the backends'.
     #[must_use]
     pub fn traffic(&self, from: Peer) -> Traffic {
@@ -395,10 +401,9 @@ impl Dispatcher {
         side.half.keepalive.as_mut()?.take_rtt()
     }
 
-    /// How often the client was slowed down.
-    #[must_use]
-    pub fn throttled(&self) -> u64 {
-        self.meter.as_ref().map_or(0, |meter| meter.throttled())
+    /// How often the client was slowed down since this was asked last.
+    pub fn take_throttled(&mut self) -> u64 {
+        self.meter.as_mut().map_or(0, |meter| meter.take_throttled())
     }
 
     /// What may have become possible by whatever happened.

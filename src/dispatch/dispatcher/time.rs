@@ -35,7 +35,7 @@ impl Dispatcher {
         let resume_at = self.meter.as_ref().and_then(|meter| meter.resume_at());
         let stall_at = self.exit.holder().map(|holder| after(holder.heard_at, self.stall()));
         let ping_at = self.client.deadline().filter(|_| self.is_open());
-        let own = [first, self.drain.deadline(), self.expires_at, resume_at, stall_at, ping_at];
+        let own = [first, self.drain.deadline(), self.expires_at(), resume_at, stall_at, ping_at];
         let own = own.into_iter().chain([self.idle_at(), self.seek_at, self.expiry_of_parcels()]);
         own.flatten().chain(judged).min()
     }
@@ -43,6 +43,11 @@ impl Dispatcher {
     fn line_deadlines(&self, open: &Open) -> impl Iterator<Item = Instant> {
         let overdue_at = self.exchange().and_then(|exchange| open.overdue_at(exchange.timeout));
         [overdue_at, open.look_at(), open.side.deadline()].into_iter().flatten()
+    }
+
+    fn expires_at(&self) -> Option<Instant> {
+        let lifetime = self.session.lifetime.filter(|_| self.is_open())?;
+        Some(after(self.since, lifetime))
     }
 
     fn idle_at(&self) -> Option<Instant> {
@@ -80,7 +85,7 @@ impl Dispatcher {
         if let Some(farewell) = self.drain.take_due(now) {
             settle(self, farewell.why(), Word::new(farewell.code(), farewell.reason()));
         }
-        if self.expires_at.take_if(|at| *at <= now).is_some() {
+        if self.expires_at().is_some_and(|at| at <= now) {
             settle(self, Why::Expired, Word::new(CloseCode::GOING_AWAY, "lifetime over"));
         }
         if self.idle_at().is_some_and(|at| at <= now) {

@@ -507,7 +507,7 @@ fn who_says_more_than_its_rate_is_slowed_down_or_closed() {
             world.assert_closed(CloseCode::POLICY, "rate limit", Why::RateLimited);
             continue;
         }
-        assert!(!world.subscriber.reads() && world.subscriber.throttled() == 1);
+        assert!(!world.subscriber.reads() && world.subscriber.take_throttled() == 1);
         assert_eq!(world.subscriber.deadline(), Some(world.now + Duration::from_secs(1)));
         world.pass(Duration::from_secs(1), FREE);
         assert!(world.subscriber.reads());

@@ -39,8 +39,6 @@ pub(in crate::shard) struct DispatchSession {
     ledger: Ledger,
     /// Of what was forwarded, what is in the counters: the client's, the backends'.
     counted: [Traffic; 2],
-    /// The same of the times that the client was slowed down.
-    throttled: u64,
     has_faulted: bool,
 }
 
@@ -63,9 +61,8 @@ impl DispatchSession {
             origin: Rc::new(origin),
             dials: Vec::new(),
             candidates: Vec::new(),
-            ledger: Ledger::open(&shard, visitor),
+            ledger: Ledger::open(visitor),
             counted: [Traffic::default(); 2],
-            throttled: 0,
             has_faulted: false,
             dispatch,
             shard,
@@ -81,6 +78,7 @@ impl DispatchSession {
         self.dispatcher.handle_over(&mut self.dispatch.board.borrow_mut());
         self.count();
         let summary = Summary {
+            since: self.dispatcher.since(),
             cause: self.dispatcher.cause(),
             is_cut: self.dispatcher.is_cut(),
             from_client: self.dispatcher.traffic(Peer::Client),
@@ -311,9 +309,7 @@ impl DispatchSession {
             let bytes = usize::try_from(more.bytes).unwrap_or(usize::MAX);
             self.ledger.count(None, peer, bytes, more.messages);
         }
-        let throttled = self.dispatcher.throttled();
-        self.ledger.count_throttled(throttled - self.throttled);
-        self.throttled = throttled;
+        self.ledger.count_throttled(self.dispatcher.take_throttled());
     }
 
     fn set_deadline(&self) {

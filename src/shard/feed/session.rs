@@ -35,8 +35,6 @@ struct Session {
     query: Option<Box<Query>>,
     ledger: Ledger,
     received: Traffic,
-    /// Of the times that the subscriber was slowed down, those that are in the counters.
-    throttled: u64,
     /// When it closes, because the shard drains.
     leave_at: Option<Instant>,
     /// Boxed, for most sessions are not over.
@@ -70,8 +68,7 @@ impl FeedSession {
             seat: feed.fanout.seat(Lane::new(client), route.map(|route| route.books.clone())),
             place: None,
             query: (query != Query::default()).then(|| Box::new(query)),
-            throttled: 0,
-            ledger: Ledger::open(&shard, visitor),
+            ledger: Ledger::open(visitor),
             received: Traffic::default(),
             leave_at: None,
             end: None,
@@ -297,9 +294,7 @@ impl Session {
         let mut out = Vec::new();
         self.subscriber.handle_time(backlog, now, self.shard.random(), &mut out);
         self.send(&out);
-        let throttled = self.subscriber.throttled();
-        self.ledger.count_throttled(throttled - self.throttled);
-        self.throttled = throttled;
+        self.ledger.count_throttled(self.subscriber.take_throttled());
         // What ended it is to be seen to at once.
         self.subscriber.reads() || self.subscriber.is_over()
     }
@@ -369,6 +364,7 @@ impl Session {
 
     fn finish(&self) {
         let summary = Summary {
+            since: self.subscriber.since(),
             cause: self.cause(),
             is_cut: self.is_cut || self.end.is_none(),
             from_client: self.received,
