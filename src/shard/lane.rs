@@ -1,6 +1,7 @@
 //! One connection of a session, as the pump holds it.
 
 use std::io;
+use std::mem;
 use std::time::Instant;
 
 use crate::runtime::Stream;
@@ -10,20 +11,28 @@ use crate::session::{Disposition, Ending};
 /// leaves nothing unsent. So a slow reader costs this much, a fast one has the whole scratch.
 const READ_LEAST: usize = 16 * 1024;
 
+/// How often it doubles until it is the whole scratch.
+const DOUBLINGS_MAX: u8 = 4;
+const _: () = assert!(READ_LEAST << DOUBLINGS_MAX == super::SCRATCH_BYTES);
+
 /// A connection, what came from it and could not be judged yet, and what is to go to it and could not leave.
 pub(super) struct Lane {
     /// `None` once it is closed.
     stream: Option<Stream>,
-    pub(super) kept: Vec<u8>,
-    /// Boxed, and given back once it has left: an idle session owns no buffer.
-    unsent: Option<Box<Unsent>>,
-    read_max: usize,
+    /// Boxed, and given back once nothing waits: an idle session owns no buffer.
+    waiting: Option<Box<Waiting>>,
+    /// Of what is read at once.
+    doublings: u8,
     is_finished: bool,
 }
 
-/// Bytes that wait for their connection.
-struct Unsent {
-    bytes: Vec<u8>,
+/// Bytes that wait.
+#[derive(Default)]
+struct Waiting {
+    /// For those behind them that are to come.
+    kept: Vec<u8>,
+    /// For room in their connection.
+    unsent: Vec<u8>,
     /// Of these, at the front, have left.
     sent: usize,
     /// When the read was learned of that is being measured, if one of them is.
@@ -52,13 +61,7 @@ pub(super) fn ending(error: &io::Error) -> Ending {
 
 impl Lane {
     pub(super) fn new(stream: Stream) -> Self {
-        Self {
-            stream: Some(stream),
-            kept: Vec::new(),
-            unsent: None,
-            read_max: READ_LEAST,
-            is_finished: false,
-        }
+        Self { stream: Some(stream), waiting: None, doublings: 0, is_finished: false }
     }
 
     /// Reads behind what was kept, which is put in front. Says how many bytes are in `scratch` now, if any came;
@@ -66,16 +69,38 @@ impl Lane {
     #[inline]
     pub(super) fn read(&mut self, scratch: &mut [u8]) -> io::Result<Option<usize>> {
         let Some(stream) = &self.stream else { return Ok(None) };
-        let kept = self.kept.len();
-        let room = scratch.len().min(self.read_max.saturating_add(kept));
+        let kept = self.kept().len();
+        let room = scratch.len().min((READ_LEAST << self.doublings) + kept);
         let Some(room) = scratch.get_mut(kept..room) else { return Ok(None) };
         let read = stream.try_read(room)?;
         let Some(len @ 1..) = read else { return Ok(read) };
-        if let Some(front) = scratch.get_mut(..kept) {
-            front.copy_from_slice(&self.kept);
-            self.kept.clear();
+        if kept > 0
+            && let Some(front) = scratch.get_mut(..kept)
+        {
+            front.copy_from_slice(&self.take_kept());
         }
         Ok(Some(kept + len))
+    }
+
+    /// What came and could not be judged yet.
+    #[inline]
+    pub(super) fn kept(&self) -> &[u8] {
+        self.waiting.as_ref().map(|waiting| waiting.kept.as_slice()).unwrap_or_default()
+    }
+
+    /// The same, to be judged.
+    pub(super) fn take_kept(&mut self) -> Vec<u8> {
+        let kept = self.waiting.as_mut().map(|waiting| mem::take(&mut waiting.kept)).unwrap_or_default();
+        self.give_back();
+        kept
+    }
+
+    /// Keeps bytes that came and cannot be judged yet, behind those that are kept.
+    #[inline]
+    pub(super) fn keep(&mut self, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.waiting.get_or_insert_default().kept.extend_from_slice(bytes);
+        }
     }
 
     /// The connection, unless it is closed.
@@ -91,15 +116,15 @@ impl Lane {
     /// Whether everything written has left.
     #[inline]
     pub(super) fn is_flushed(&self) -> bool {
-        self.unsent.is_none()
+        self.waiting.as_ref().is_none_or(|waiting| waiting.unsent.is_empty())
     }
 
     /// Writes what the connection takes and keeps the rest, behind what is already waiting.
     #[inline]
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let Some(stream) = &self.stream else { return Ok(()) };
-        let written = if self.unsent.is_none() { stream.try_write(bytes)? } else { 0 };
-        self.keep(bytes.get(written..).unwrap_or_default());
+        let written = if self.is_flushed() { stream.try_write(bytes)? } else { 0 };
+        self.hold(bytes.get(written..).unwrap_or_default());
         Ok(())
     }
 
@@ -110,46 +135,56 @@ impl Lane {
         let Some(stream) = &self.stream else { return Ok(bytes.len()) };
         let written = stream.try_write(bytes)?;
         let taken = bytes.len().min(written + stream.owed());
-        self.keep(bytes.get(written..taken).unwrap_or_default());
+        self.hold(bytes.get(written..taken).unwrap_or_default());
         Ok(taken)
     }
 
-    /// Keeps bytes, behind what is already waiting.
+    /// Has bytes wait for the connection, behind those that do already.
     #[inline]
-    pub(super) fn keep(&mut self, bytes: &[u8]) {
+    pub(super) fn hold(&mut self, bytes: &[u8]) {
         if !bytes.is_empty() {
-            let new = || Box::new(Unsent { bytes: Vec::new(), sent: 0, measured_since: None });
-            self.unsent.get_or_insert_with(new).bytes.extend_from_slice(bytes);
+            self.waiting.get_or_insert_default().unsent.extend_from_slice(bytes);
         }
     }
 
     /// What has been written last is of a read that was learned of at `since`, and is being measured. Whether it waits;
     /// else it has left already.
     pub(super) fn measure(&mut self, since: Instant) -> bool {
-        let Some(unsent) = &mut self.unsent else { return false };
-        unsent.measured_since.get_or_insert(since);
+        let Some(waiting) = self.waiting.as_mut().filter(|waiting| !waiting.unsent.is_empty()) else {
+            return false;
+        };
+        waiting.measured_since.get_or_insert(since);
         true
     }
 
     /// Writes what has been waiting.
     #[inline]
     pub(super) fn flush(&mut self) -> io::Result<Flush> {
-        let (Some(stream), Some(unsent)) = (&self.stream, &mut self.unsent) else {
+        let (Some(stream), Some(waiting)) = (&self.stream, &mut self.waiting) else {
             return Ok(Flush::Nothing);
         };
-        let written = stream.try_write(unsent.bytes.get(unsent.sent..).unwrap_or_default())?;
-        unsent.sent += written;
-        if unsent.sent < unsent.bytes.len() {
+        if waiting.unsent.is_empty() {
+            return Ok(Flush::Nothing);
+        }
+        let written = stream.try_write(waiting.unsent.get(waiting.sent..).unwrap_or_default())?;
+        waiting.sent += written;
+        if waiting.sent < waiting.unsent.len() {
             return Ok(if written == 0 { Flush::Nothing } else { Flush::Some });
         }
-        let measured_since = self.unsent.take().and_then(|unsent| unsent.measured_since);
+        (waiting.unsent, waiting.sent) = (Vec::new(), 0);
+        let measured_since = waiting.measured_since.take();
+        self.give_back();
         Ok(Flush::All { measured_since })
+    }
+
+    fn give_back(&mut self) {
+        self.waiting.take_if(|waiting| waiting.kept.is_empty() && waiting.unsent.is_empty());
     }
 
     /// Reads less at once while the other peer does not keep up, more while it does.
     #[inline]
     pub(super) fn adapt(&mut self, is_other_flushed: bool) {
-        self.read_max = if is_other_flushed { self.read_max.saturating_mul(2) } else { READ_LEAST };
+        self.doublings = if is_other_flushed { DOUBLINGS_MAX.min(self.doublings + 1) } else { 0 };
     }
 
     /// Does with the connection what the tunnel says, as soon as everything has left.
@@ -157,14 +192,13 @@ impl Lane {
         match disposition {
             Disposition::Keep => {}
             Disposition::Finish => {
-                if let Some(stream) =
-                    self.stream.as_ref().filter(|_| self.unsent.is_none() && !self.is_finished)
+                if let Some(stream) = self.stream.as_ref().filter(|_| self.is_flushed() && !self.is_finished)
                 {
                     self.is_finished = stream.finish();
                 }
             }
             Disposition::Drop => {
-                if self.unsent.is_none()
+                if self.is_flushed()
                     && let Some(stream) = self.stream.take()
                 {
                     stream.close();

@@ -212,7 +212,7 @@ impl Pump {
         let is_other_flushed = self.lane(from.other()).is_flushed();
         let lane = self.lane(from);
         lane.adapt(is_other_flushed);
-        lane.kept.extend_from_slice(bytes);
+        lane.keep(bytes);
     }
 
     /// The same, measuring how long it takes and how big the messages are.

@@ -112,7 +112,7 @@ impl Respond {
         self.last_activity = self.shard.now();
         let mut answer = Vec::new();
         let flow = self.responder.handle_bytes(bytes, &mut answer);
-        self.client.kept.extend_from_slice(flow.rest(bytes));
+        self.client.keep(flow.rest(bytes));
         self.received.add(flow.forward, flow.messages);
         self.ledger.count(None, Peer::Client, flow.forward, flow.messages);
         self.send(&answer, if self.tick.is_none() { flow.messages } else { 0 });

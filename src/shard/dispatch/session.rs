@@ -204,9 +204,9 @@ impl DispatchSession {
         if !self.ends.at(port).is_some_and(|end| end.is_held) || !self.dispatcher.reads(port, &self.ends) {
             return false;
         }
-        let held = self.ends.at(port).map(|end| std::mem::take(&mut end.lane.kept)).unwrap_or_default();
+        let held = self.ends.at(port).map(|end| end.lane.take_kept()).unwrap_or_default();
         self.take(port, &held);
-        let left = self.ends.at(port).map_or(0, |end| end.lane.kept.len());
+        let left = self.ends.at(port).map_or(0, |end| end.lane.kept().len());
         left < held.len()
     }
 
@@ -219,7 +219,7 @@ impl DispatchSession {
         if let Some(end) = self.ends.at(from) {
             end.is_held = !left.is_empty() && !reads;
             end.lane.adapt(!end.is_held);
-            end.lane.kept.extend_from_slice(left);
+            end.lane.keep(left);
         }
         if let Some(rtt) = self.dispatcher.take_rtt(from) {
             self.shard.answered(peer(from), rtt);

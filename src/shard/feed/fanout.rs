@@ -321,7 +321,7 @@ impl Fanout {
             };
             let Ok(taken) = lane.offer(bytes) else { return self.judge(seat, Fate::Broken) };
             let before = hub.counters().deliveries;
-            lane.keep(hub.handle_taken(id, taken, self.driver.now()));
+            lane.hold(hub.handle_taken(id, taken, self.driver.now()));
             self.count(seat, hub.counters().deliveries.since(before));
         }
         if !lane.is_flushed() {

@@ -218,7 +218,7 @@ impl Session {
         if let Some(rtt) = self.subscriber.take_rtt() {
             self.shard.answered(Peer::Client, rtt);
         }
-        self.seat().lane.borrow_mut().kept.extend_from_slice(bytes);
+        self.seat().lane.borrow_mut().keep(bytes);
         self.send(&answer);
     }
 
