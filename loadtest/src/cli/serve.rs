@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use super::values::{rate, tick_bytes};
+use super::values::{listen, peer, rate, tick_bytes};
 use crate::net::Target;
 
 /// What to serve.
@@ -34,7 +34,8 @@ pub(crate) enum ServeCommand {
 /// `serve echo`
 #[derive(Debug, Args)]
 pub(crate) struct ServeEchoArgs {
-    /// Where to listen; port 0 takes a free one. Prints `listening ADDRESS` when ready.
+    /// Where to listen, such as :9001 or 127.0.0.1:0, where port 0 is any free one. Prints `listening ADDRESS` when ready.
+    #[arg(value_parser = listen)]
     pub(crate) listen: SocketAddr,
     /// Connections that the kernel may hold for us before we accept them.
     #[arg(long, default_value_t = 4096)]
@@ -44,7 +45,8 @@ pub(crate) struct ServeEchoArgs {
 /// `serve faulty`
 #[derive(Debug, Args)]
 pub(crate) struct ServeFaultyArgs {
-    /// Where to listen; port 0 takes a free one. Prints `listening ADDRESS` when ready.
+    /// Where to listen, such as :9001 or 127.0.0.1:0, where port 0 is any free one. Prints `listening ADDRESS` when ready.
+    #[arg(value_parser = listen)]
     pub(crate) listen: SocketAddr,
     /// Do not answer every N-th message, counted over all connections. 0 is never, here as below.
     #[arg(long, default_value_t = 0, value_name = "N")]
@@ -81,10 +83,11 @@ pub(crate) struct ServeFaultyArgs {
 /// `serve relay`
 #[derive(Debug, Args)]
 pub(crate) struct ServeRelayArgs {
-    /// Where to listen; port 0 takes a free one. Prints `listening ADDRESS` when ready.
+    /// Where to listen, such as :9001 or 127.0.0.1:0, where port 0 is any free one. Prints `listening ADDRESS` when ready.
+    #[arg(value_parser = listen)]
     pub(crate) listen: SocketAddr,
-    /// Where every connection is relayed to.
-    #[arg(long)]
+    /// Where every connection is relayed to, such as :9001 or 127.0.0.1:9001.
+    #[arg(long, value_parser = peer)]
     pub(crate) to: SocketAddr,
     /// Connections that the kernel may hold for us before we accept them.
     #[arg(long, default_value_t = 4096)]
@@ -94,7 +97,8 @@ pub(crate) struct ServeRelayArgs {
 /// `serve ticker`
 #[derive(Debug, Args)]
 pub(crate) struct ServeTickerArgs {
-    /// Where to listen; port 0 takes a free one. Prints `listening ADDRESS` when ready.
+    /// Where to listen, such as :9001 or 127.0.0.1:0, where port 0 is any free one. Prints `listening ADDRESS` when ready.
+    #[arg(value_parser = listen)]
     pub(crate) listen: SocketAddr,
     /// Ticks a second, as long as anybody is connected.
     #[arg(long, default_value = "100/s", value_parser = rate)]
@@ -116,7 +120,8 @@ pub(crate) struct ServeTickerArgs {
 /// `serve broadcast`
 #[derive(Debug, Args)]
 pub(crate) struct ServeBroadcastArgs {
-    /// Where to listen; port 0 takes a free one. Prints `listening ADDRESS` when ready.
+    /// Where to listen, such as :9001 or 127.0.0.1:0, where port 0 is any free one. Prints `listening ADDRESS` when ready.
+    #[arg(value_parser = listen)]
     pub(crate) listen: SocketAddr,
     /// The source, ws://…, which must not ask for anything.
     #[arg(long)]

@@ -1,8 +1,27 @@
 //! How values are written on the command line.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::wire::{TICK_BYTES_MIN, is_token};
+
+/// Where to listen: an address, or `:9001` for all of this machine's.
+pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
+    address(text, Ipv6Addr::UNSPECIFIED.into())
+}
+
+/// Where somebody listens: an address, or `:9001` for one on this machine.
+pub(super) fn peer(text: &str) -> Result<SocketAddr, String> {
+    address(text, Ipv4Addr::LOCALHOST.into())
+}
+
+fn address(text: &str, usual: IpAddr) -> Result<SocketAddr, String> {
+    let parsed = match text.strip_prefix(':') {
+        Some(port) => port.parse().ok().map(|port| SocketAddr::new(usual, port)),
+        None => text.parse().ok(),
+    };
+    parsed.ok_or_else(|| "not an address; write for instance 127.0.0.1:9001, [::1]:9001 or :9001".to_owned())
+}
 
 /// A subprotocol's name.
 pub(super) fn subprotocol(text: &str) -> Result<String, String> {
@@ -55,6 +74,21 @@ pub(super) fn rate(text: &str) -> Result<f64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reads_addresses() {
+        for (text, to_listen, to_reach) in [
+            (":9001", "[::]:9001", "127.0.0.1:9001"),
+            ("127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"),
+            ("[::1]:9001", "[::1]:9001", "[::1]:9001"),
+        ] {
+            assert_eq!(listen(text), Ok(to_listen.parse().unwrap()));
+            assert_eq!(peer(text), Ok(to_reach.parse().unwrap()));
+        }
+        for text in ["", ":", "9001", ":70000", "host:9001", "127.0.0.1"] {
+            assert!(listen(text).is_err() && peer(text).is_err(), "{text:?}");
+        }
+    }
 
     #[test]
     fn reads_shares() {

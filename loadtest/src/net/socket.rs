@@ -1,7 +1,7 @@
 //! Non-blocking TCP.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
@@ -126,12 +126,21 @@ impl AsFd for Socket {
 pub(crate) struct Listener(OwnedFd);
 
 impl Listener {
-    /// Listens on `address`.
+    /// Listens on `address`; where that is every address of IPv6, on those of IPv4 too.
     ///
     /// # Errors
     /// The address is taken, not ours, or not allowed.
     pub(crate) fn bind(address: SocketAddr, backlog: i32) -> Result<Self, Errno> {
-        let fd = stream_socket(address)?;
+        let is_any = address.ip() == Ipv6Addr::UNSPECIFIED;
+        let fd = match stream_socket(address) {
+            Ok(fd) if is_any => sockopt::set_ipv6_v6only(&fd, false).map(|()| fd)?,
+            Ok(fd) => fd,
+            // A machine without IPv6.
+            Err(Errno::AFNOSUPPORT) if is_any => {
+                return Self::bind((Ipv4Addr::UNSPECIFIED, address.port()).into(), backlog);
+            }
+            Err(errno) => return Err(errno),
+        };
         sockopt::set_socket_reuseaddr(&fd, true)?;
         bind(&fd, &address)?;
         listen(&fd, backlog)?;

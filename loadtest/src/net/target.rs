@@ -1,10 +1,14 @@
 //! Where to connect to.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::str::FromStr;
+use std::time::Duration;
 
 /// Loopback addresses that connections come from in turn where ports have run out, 28,000 to each.
 const SOURCES: u8 = 64;
+
+/// How long one of several addresses may take to accept.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What lies below WebSocket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +66,13 @@ fn name_and_port(host: &str) -> (&str, Option<&str>) {
     (name.trim_start_matches('[').trim_end_matches(']'), port)
 }
 
+/// Of several addresses the first at which anybody listens: `localhost` may have one of IPv6, and nobody there.
+fn reachable(addresses: &[SocketAddr]) -> Option<SocketAddr> {
+    let [first, _, ..] = addresses else { return addresses.first().copied() };
+    let listens = |address: &&SocketAddr| TcpStream::connect_timeout(address, PATIENCE).is_ok();
+    Some(*addresses.iter().find(listens).unwrap_or(first))
+}
+
 impl FromStr for Target {
     type Err = String;
 
@@ -84,15 +95,18 @@ impl FromStr for Target {
         } else {
             format!("{host}:{}", transport.default_port())
         };
-        let mut addresses =
+        let addresses =
             authority.to_socket_addrs().map_err(|error| format!("cannot look up {host}: {error}"))?;
-        let address = addresses.next().ok_or_else(|| format!("{host} has no address"))?;
+        let address = reachable(&addresses.collect::<Vec<_>>());
+        let address = address.ok_or_else(|| format!("{host} has no address"))?;
         Ok(Self { transport, address, host: host.to_owned(), path: path.to_owned() })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+
     use super::*;
 
     #[test]
@@ -112,6 +126,17 @@ mod tests {
             assert_eq!(target.address, address.parse().unwrap(), "{url}");
             assert_eq!((target.host.as_str(), target.path.as_str()), (host, path), "{url}");
         }
+    }
+
+    #[test]
+    fn takes_of_several_addresses_one_at_which_somebody_listens() {
+        let [deaf, listener] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let (first, second) = (deaf.local_addr().unwrap(), listener.local_addr().unwrap());
+        drop(deaf);
+        assert_eq!(reachable(&[first, second]), Some(second));
+        drop(listener);
+        assert_eq!(reachable(&[first, second]), Some(first));
+        assert_eq!(reachable(&[]), None);
     }
 
     #[test]
