@@ -9,6 +9,9 @@ const STOLEN_MAX: f64 = 0.01;
 /// Cores' worth of time that other programs and the kernel's own threads may take.
 const FOREIGN_MAX: f64 = 0.05;
 
+/// The same where connections come and go: they leave the kernel work that it does in nobody's name.
+const FOREIGN_MAX_SESSIONS: f64 = 0.12;
+
 impl Pass {
     /// A measurement that came to nothing.
     pub(crate) fn failed(error: impl ToString) -> Self {
@@ -41,14 +44,16 @@ impl Pass {
             foreign,
             intervals: record.intervals.clone(),
         };
-        // Memory does not depend on who else is busy.
-        if record.unit != Unit::Connection {
-            if record.cost.stolen > STOLEN_MAX {
-                pass.disturbance =
-                    Some(format!("{:.1} % of the time was stolen", record.cost.stolen * 100.0));
-            } else if foreign > FOREIGN_MAX {
-                pass.disturbance = Some(format!("other programs used {:.0} % of a core", foreign * 100.0));
-            }
+        let foreign_max = match record.unit {
+            // Memory does not depend on who else is busy.
+            Unit::Connection => return pass,
+            Unit::Session => FOREIGN_MAX_SESSIONS,
+            Unit::Message | Unit::Delivery => FOREIGN_MAX,
+        };
+        if record.cost.stolen > STOLEN_MAX {
+            pass.disturbance = Some(format!("{:.1} % of the time was stolen", record.cost.stolen * 100.0));
+        } else if foreign > foreign_max {
+            pass.disturbance = Some(format!("other programs used {:.0} % of a core", foreign * 100.0));
         }
         pass
     }
