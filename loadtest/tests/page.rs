@@ -64,8 +64,8 @@ fn what_a_template_asks_for_and_is_not_there_is_said_with_its_line() {
     let copy = Docs::copy("wrong");
     for (asked, what) in [
         ("{{tables nothing}}", "nothing.json"),
-        ("{{tabels history-placement}}", "write {{about NAME}}"),
-        ("{{tables history-placement}}", "is something else"),
+        ("{{tabels placement}}", "write {{about NAME}}"),
+        ("{{tables placement}}", "is something else"),
     ] {
         fs::write(copy.0.join("benchmarks/page.md"), format!("# Title\n\n{asked}\n")).unwrap();
         let (code, errors) = copy.make();

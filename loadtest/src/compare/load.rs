@@ -66,6 +66,7 @@ impl Load<'_> {
         let mut record: Record = serde_json::from_str(&text).context("the load wrote something else")?;
         // Where it was to write is of no interest to anybody else.
         record.run.command_line.truncate(record.run.command_line.len().saturating_sub(2));
+        record.run.command_line.iter_mut().for_each(|word| self.hide_path(word));
         if let Some(error) = self.other_tls(&record) {
             return Ok((Pass::failed(error), None));
         }
@@ -92,6 +93,14 @@ impl Load<'_> {
         }
         words.extend(pids.into_iter().flat_map(|pid| ["--pid".to_owned(), pid.to_string()]));
         Ok(words)
+    }
+
+    /// Has a path that a placeholder stood for be that again.
+    fn hide_path(&self, word: &mut String) {
+        let mut sets = self.file.set.iter();
+        if let Some((name, _)) = sets.find(|(_, text)| text.contains('/') && *text == word) {
+            *word = format!("{{{name}}}");
+        }
     }
 
     /// How the load ended; none if it did not. On the way kills who is to be killed.

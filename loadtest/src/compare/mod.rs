@@ -46,7 +46,7 @@ pub(crate) fn compare(args: &CompareArgs) -> anyhow::Result<Comparison> {
     }
     let targets = versions(&file)?;
     let mut run = Run::begin(Host::here());
-    run.command_line = without_words(run.command_line);
+    run.command_line = without_paths(run.command_line);
     let attention = Attention::new()?;
     let allowed = Cores::allowed()?;
     let left = allowed.without(&Cores::parse(&file.cores, &allowed)?);
@@ -78,14 +78,17 @@ pub(crate) fn compare(args: &CompareArgs) -> anyhow::Result<Comparison> {
     })
 }
 
-/// A command line without what the words of a file stand for: mostly paths, of this machine alone.
-fn without_words(words: Vec<String>) -> Vec<String> {
-    let (mut shown, mut words) = (Vec::new(), words.into_iter());
+/// A command line without what the words of a file stand for, and where results go: paths, of this machine alone.
+fn without_paths(words: Vec<String>) -> Vec<String> {
+    let (mut shown, mut words) = (Vec::new(), words.into_iter().peekable());
     while let Some(word) = words.next() {
-        match word.as_str() {
-            "--set" => drop(words.next()),
-            set if set.starts_with("--set=") => {}
-            _ => shown.push(word),
+        let (option, value) =
+            word.split_once('=').map_or((word.as_str(), None), |(option, _)| (option, Some(())));
+        if !["--set", "--json", "--html"].contains(&option) {
+            shown.push(word);
+        } else if value.is_none() {
+            // Its value is the next word, if that is none of the options.
+            let _ = words.next_if(|next| !next.starts_with("--"));
         }
     }
     shown
@@ -162,5 +165,22 @@ impl Directory {
 impl Drop for Directory {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shows_no_paths() {
+        let shown = |line: &str| without_paths(line.split(' ').map(str::to_owned).collect()).join(" ");
+        for (line, expected) in [
+            ("compare a.toml --pairs 3 --set x=/y --json /tmp/a --html b", "compare a.toml --pairs 3"),
+            ("compare a.toml --json --pairs 3 --set=x=/y --json=/tmp/a", "compare a.toml --pairs 3"),
+            ("compare a.toml --json", "compare a.toml"),
+        ] {
+            assert_eq!(shown(line), expected);
+        }
     }
 }
