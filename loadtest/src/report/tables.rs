@@ -17,15 +17,10 @@ const NOTHING: &str = "–";
 
 /// All tables that have something in them.
 pub(super) fn sections(comparison: &Comparison) -> Vec<Section> {
-    let against = match &comparison.subject {
-        Some(subject) => format!(", and {subject}'s over the other's (at most)"),
-        None => String::new(),
-    };
+    let subject = comparison.subject.as_deref().unwrap_or_default();
     let all = [
-        (
-            format!("Cost of each target (CPU for each unit, or what the scenario names){against}"),
-            costs(comparison),
-        ),
+        (format!("Cost of {subject} over that of each other target (at most)"), ratios(comparison)),
+        ("Cost of each target: CPU for each unit, or what the scenario names".to_owned(), costs(comparison)),
         ("Each target against itself".to_owned(), bases(comparison)),
         ("Latency, p50 / p99 / p99.9, and what is added over none between".to_owned(), latencies(comparison)),
         ("From the first to the last client, p50 / p99".to_owned(), spreads(comparison)),
@@ -87,8 +82,14 @@ fn row(
     cell: impl Fn(&Measured) -> Option<String>,
 ) -> Vec<String> {
     let cells = comparison.targets.iter().map(|target| scenario.result(&target.name).and_then(&cell));
-    let first = format!("{}: {}", scenario.name, scenario.title);
-    [first].into_iter().chain(cells.map(|cell| cell.unwrap_or_else(|| NOTHING.to_owned()))).collect()
+    [named(scenario)]
+        .into_iter()
+        .chain(cells.map(|cell| cell.unwrap_or_else(|| NOTHING.to_owned())))
+        .collect()
+}
+
+fn named(scenario: &Scenario) -> String {
+    format!("{}: {}", scenario.name, scenario.title)
 }
 
 fn head(comparison: &Comparison) -> Vec<String> {
@@ -96,33 +97,41 @@ fn head(comparison: &Comparison) -> Vec<String> {
     ["scenario".to_owned()].into_iter().chain(names).collect()
 }
 
+/// The subject's figures over the others'; nothing where there is no subject.
+fn ratios(comparison: &Comparison) -> Vec<Vec<String>> {
+    let Some(subject) = comparison.subject.as_deref() else { return Vec::new() };
+    let (others, with_best): (Vec<&str>, _) = (comparison.others().collect(), comparison.names_best());
+    let mut head = vec!["scenario".to_owned()];
+    head.extend(others.iter().map(|other| format!("{subject} / {other}")));
+    head.extend(with_best.then(|| format!("{subject} / the best")));
+    let cell = |ratio: Option<f64>, most: Option<f64>| match ratio {
+        Some(ratio) => format!("{ratio:.2}{}", judged(ratio, most)),
+        None => NOTHING.to_owned(),
+    };
+    let row = |scenario: &Scenario| {
+        let most = |other: &str| scenario.at_most.get(other).copied();
+        let mut row = vec![named(scenario)];
+        row.extend(others.iter().map(|other| cell(scenario.ratio(subject, other), most(other))));
+        let best = comparison.to_best(scenario).map(|(_, ratio)| ratio);
+        row.extend(with_best.then(|| cell(best, most(BEST))));
+        row
+    };
+    let rows = comparison.scenarios.iter().filter(|scenario| scenario.base.is_none()).map(row);
+    // Of what has no second target, there are no ratios.
+    let rows = rows.filter(|row| row.iter().skip(1).any(|cell| cell != NOTHING));
+    [head].into_iter().chain(rows).collect()
+}
+
 fn costs(comparison: &Comparison) -> Vec<Vec<String>> {
     let mut rows = vec![head(comparison)];
     let subject = comparison.subject.as_deref();
-    let others: Vec<&str> = if subject.is_some() { comparison.others().collect() } else { Vec::new() };
-    let with_best = subject.is_some() && comparison.names_best();
-    if let (Some(subject), Some(head)) = (subject, rows.first_mut()) {
-        head.extend(others.iter().map(|other| format!("{subject} / {other}")));
-        head.extend(with_best.then(|| format!("{subject} / the best")));
-    }
     for scenario in comparison.scenarios.iter().filter(|scenario| scenario.base.is_none()) {
-        let mut row = row(comparison, scenario, |measured| {
+        rows.push(row(comparison, scenario, |measured| {
             let figure = measured.figure(scenario.metric)?;
             let most = scenario.most.filter(|_| subject == Some(&measured.target));
             let measure = scenario.metric.measure(scenario.unit);
             Some(format!("{} {measure}{}{}", plain(figure), judged(figure, most), inverse(scenario, figure)))
-        });
-        if let Some(subject) = subject {
-            let cell = |ratio: Option<f64>, most: Option<f64>| match ratio {
-                Some(ratio) => format!("{ratio:.2}{}", judged(ratio, most)),
-                None => NOTHING.to_owned(),
-            };
-            let most = |other: &str| scenario.at_most.get(other).copied();
-            row.extend(others.iter().map(|other| cell(scenario.ratio(subject, other), most(other))));
-            let best = comparison.to_best(scenario).map(|(_, ratio)| ratio);
-            row.extend(with_best.then(|| cell(best, most(BEST))));
-        }
-        rows.push(row);
+        }));
     }
     rows
 }
