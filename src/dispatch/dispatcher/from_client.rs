@@ -131,9 +131,10 @@ impl Dispatcher {
             (_, Stage::Over { .. } | Stage::Cut) => Receiver::Same,
             (Sending::Streaming(to), _) => Receiver::Next(Some(*to)),
             (Sending::Draft(_) | Sending::Swallowed, _) => Receiver::Next(None),
-            (Sending::Nothing, _) if is_control(rest) => Receiver::Same,
             (Sending::Nothing, Stage::Settling(_)) => Receiver::None,
+            // A control frame waits, too: whether it came with the message before it or behind that makes no difference.
             (Sending::Nothing, Stage::Open) if !self.has_room() => Receiver::None,
+            (Sending::Nothing, Stage::Open) if is_control(rest) => Receiver::Same,
             (Sending::Nothing, Stage::Open) if self.is_read_whole() => Receiver::Next(None),
             // A backend has its turn when there is something for it.
             (Sending::Nothing, Stage::Open) if Header::parse(rest) == Ok(None) => Receiver::None,

@@ -131,6 +131,17 @@ fn the_client_is_not_read_while_too_much_is_outstanding() {
 }
 
 #[test]
+fn what_stands_behind_too_much_waits_though_it_came_with_it() {
+    let mut world = World::new(Settings { outstanding_max: 1, ..turns(one()) }, 1);
+    let bytes = [frame(Opcode::Text, true, b"a", KEY), frame(Opcode::Ping, true, b"there?", KEY)].concat();
+    world.bytes(Port::Client, &bytes);
+    assert_eq!((world.got(0), world.said()), (vec!["a".to_owned()], Vec::new()));
+    world.backend(0, "A");
+    world.again();
+    assert_eq!(world.said(), ["A", "pong there?"]);
+}
+
+#[test]
 fn all_get_a_message_that_is_sent_to_all() {
     let mut world = World::new(settings(Send::All(crate::dispatch::Gather::First), Replies::One(one())), 3);
     world.client("early");
