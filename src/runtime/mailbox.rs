@@ -4,7 +4,8 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, TrySendError, bounded};
+pub use crossbeam_channel::TrySendError;
+use crossbeam_channel::{Receiver, bounded};
 use rustix::event::{EventfdFlags, eventfd};
 
 /// The sending end. Many threads may have one.
@@ -36,9 +37,9 @@ impl<T> Sender<T> {
     /// Sends and wakes the receiver; the message comes back where it cannot be sent.
     ///
     /// # Errors
-    /// The message; never waits.
-    pub fn give(&self, message: T) -> Result<(), T> {
-        self.channel.try_send(message).map_err(TrySendError::into_inner)?;
+    /// The message, and whether there may be room for it later or nobody is left to read it; never waits.
+    pub fn give(&self, message: T) -> Result<(), TrySendError<T>> {
+        self.channel.try_send(message)?;
         self.ring();
         Ok(())
     }
@@ -112,4 +113,19 @@ pub fn mailbox<T>(messages_max: usize) -> io::Result<(Sender<T>, Mailbox<T>)> {
     let (sender, receiver) = bounded(messages_max);
     let bell = Arc::new(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?);
     Ok((Sender { channel: sender, bell: bell.clone() }, Mailbox { channel: receiver, bell }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_sent_comes_back_with_the_reason() {
+        let (sender, receiver) = mailbox(1).unwrap();
+        assert_eq!(sender.give(1), Ok(()));
+        assert_eq!(sender.give(2), Err(TrySendError::Full(2)));
+        assert_eq!(receiver.take(), Some(1));
+        drop(receiver);
+        assert_eq!(sender.give(3), Err(TrySendError::Disconnected(3)));
+    }
 }

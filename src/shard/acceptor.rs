@@ -16,7 +16,7 @@ use crate::balance::ShardId;
 use crate::protocol::handshake::Refusal;
 use crate::routing::ListenId;
 use crate::runtime::listener::{Accepted, BACKLOG, Listener};
-use crate::runtime::mailbox::Sender;
+use crate::runtime::mailbox::{Sender, TrySendError};
 use crate::runtime::send_farewell;
 use crate::wires::{Arrival, ToShard};
 
@@ -167,7 +167,7 @@ impl Neighbours {
         }
         let Some(shard) = self.shards.get(id).filter(|_| id != own.index()) else { return Some(arrival) };
         // A shard that takes no messages gets no connection either.
-        let unsent = shard.give(ToShard::Connection(arrival)).err();
+        let unsent = shard.give(ToShard::Connection(arrival)).err().map(TrySendError::into_inner);
         unsent
             .and_then(|message| if let ToShard::Connection(arrival) = message { Some(arrival) } else { None })
     }

@@ -153,8 +153,8 @@ impl Shard {
     pub(super) fn send_unsent(&self) {
         let mut unsent = self.desk.unsent.borrow_mut();
         while let Some(message) = unsent.pop_front() {
-            if let Err(message) = self.control.give(message) {
-                unsent.push_front(message);
+            if let Err(error) = self.control.give(message) {
+                unsent.push_front(error.into_inner());
                 break;
             }
         }

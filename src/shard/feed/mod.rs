@@ -24,6 +24,7 @@ use super::plan::{self, PoolState};
 use crate::balance::ShardId;
 use crate::config;
 use crate::feed::{Batch, Interest, Key, Kind, Settings, State, SubscriberId, Wish};
+use crate::runtime::mailbox::TrySendError;
 use crate::runtime::{Driver, TaskId};
 use crate::telemetry::FeedCounters;
 use crate::wires::{FeedNote, FeedWord, SourceEvent, SourceNews, ToControl, ToShard};
@@ -260,7 +261,10 @@ impl FeedState {
         }
         unsent.push_back((to, FeedNote { feed: self.name.clone(), word }));
         drop(unsent);
-        self.send_unsent(shard);
+        if !self.send_unsent(shard) {
+            // It tries again in a while.
+            self.wake(&shard.driver);
+        }
     }
 
     /// Sends what could not be sent before; whether all of it has left.
@@ -269,19 +273,15 @@ impl FeedState {
         let mut full = Vec::new();
         for (to, note) in std::mem::take(&mut *unsent) {
             // What is behind something that waits waits too.
-            let sender = shard.mailboxes.get(to.index()).filter(|_| !full.contains(&to));
-            let kept = match sender {
-                Some(sender) => sender.give(ToShard::Feed(note)).err(),
-                None if full.contains(&to) => Some(ToShard::Feed(note)),
-                None => None,
-            };
-            if let Some(ToShard::Feed(note)) = kept {
+            if full.contains(&to) {
+                unsent.push_back((to, note));
+            } else if let Some(sender) = shard.mailboxes.get(to.index())
+                && let Err(TrySendError::Full(ToShard::Feed(note))) = sender.give(ToShard::Feed(note))
+            {
                 full.push(to);
                 unsent.push_back((to, note));
             }
-        }
-        if !unsent.is_empty() {
-            self.wake(&shard.driver);
+            // A shard that has ended, and its clients with it, is told nothing more.
         }
         unsent.is_empty()
     }
