@@ -232,8 +232,9 @@ fn a_server_that_dies_is_reported_with_what_it_had_cost() {
     });
     let ended = run(&[&["echo", &url], args.as_slice()].concat());
     killer.join().unwrap();
-    assert_eq!((ended.code, ended.failed()), (1, 3), "{} {}", ended.report, ended.errors);
-    assert!(ended.seconds() < 5.0 && ended.cpu() > 0.0, "{}", ended.report);
+    // A client that had just been answered may have had nothing in flight.
+    assert!(ended.code == 1 && (1..=3).contains(&ended.failed()), "{} {}", ended.report, ended.errors);
+    assert!(ended.seconds() < 9.0 && ended.cpu() > 0.0, "{}", ended.report);
     assert_eq!(ended.process()["has_ended"], true);
     assert!(ended.report["warnings"].to_string().contains("ended before the load did"), "{}", ended.report);
 }
