@@ -225,7 +225,19 @@ fn reports_what_a_process_costs() {
 fn a_server_that_dies_is_reported_with_what_it_had_cost() {
     let server = Served::start("echo", &[]);
     let (url, pid) = (format!("ws://{}/", server.address), server.pid().to_string());
-    let args = ["--connections", "3", "--for", "3s", "--warmup", "0s", "--reconnect", "--pid", &pid];
+    let args = [
+        "--connections",
+        "3",
+        "--for",
+        "3s",
+        "--warmup",
+        "0s",
+        "--interval",
+        "100ms",
+        "--reconnect",
+        "--pid",
+        &pid,
+    ];
     let killer = std::thread::spawn(move || {
         std::thread::park_timeout(Duration::from_secs(1));
         drop(server);
