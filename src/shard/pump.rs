@@ -296,25 +296,36 @@ pub(super) mod tests {
     use crate::protocol::frame::{CloseCode, MaskKey, Rsv, close_frame};
     use crate::protocol::handshake::RequestHead;
     use crate::routing::ListenId;
-    use crate::runtime::mailbox::mailbox;
+    use crate::runtime::mailbox::{Sender, mailbox};
     use crate::runtime::{Driver, Socket};
     use crate::session::{Excess, Ping, Pings, Rate, RateLimit, Settings};
     use crate::shard::permit::Permit;
     use crate::shard::{Place, Shard};
+    use crate::wires::ToShard;
 
     pub(in crate::shard) fn shard(driver: &Driver, settings: Settings) -> Rc<Shard> {
         let address = ListenAddress::Tcp(([127, 0, 0, 1], 0).into());
         let mut route = Route::new("all", Target::Pool(PoolId(0)));
         route.session = settings;
         let config = Config::new(address, vec![route], vec![Pool::new("empty", Vec::new())]);
+        shard_beside(driver, config, Vec::new())
+    }
+
+    /// The first of as many shards as have these mailboxes.
+    pub(in crate::shard) fn shard_beside(
+        driver: &Driver,
+        config: Config,
+        mailboxes: Vec<Sender<ToShard>>,
+    ) -> Rc<Shard> {
         let (control, _inbox) = mailbox(16).unwrap();
+        let shards = u32::try_from(mailboxes.len()).ok().and_then(NonZeroU32::new);
         let place = Place {
             id: ShardId(0),
-            shards: NonZeroU32::MIN,
+            shards: shards.unwrap_or(NonZeroU32::MIN),
             connections_max: 1,
             since: driver.now(),
             control,
-            mailboxes: Vec::new(),
+            mailboxes,
         };
         Rc::new(Shard::new(driver.clone(), place, Arc::new(config), &Arc::new(Snapshot::default())))
     }

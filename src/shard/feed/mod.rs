@@ -275,13 +275,17 @@ impl FeedState {
             // What is behind something that waits waits too.
             if full.contains(&to) {
                 unsent.push_back((to, note));
-            } else if let Some(sender) = shard.mailboxes.get(to.index())
-                && let Err(TrySendError::Full(ToShard::Feed(note))) = sender.give(ToShard::Feed(note))
-            {
-                full.push(to);
-                unsent.push_back((to, note));
+                continue;
             }
-            // A shard that has ended, and its clients with it, is told nothing more.
+            let Some(sender) = shard.mailboxes.get(to.index()) else { continue };
+            match sender.give(ToShard::Feed(note)) {
+                Err(TrySendError::Full(ToShard::Feed(note))) => {
+                    full.push(to);
+                    unsent.push_back((to, note));
+                }
+                // A shard that has ended, and its clients with it, is told nothing more.
+                Ok(()) | Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {}
+            }
         }
         unsent.is_empty()
     }
@@ -342,4 +346,70 @@ fn owner(name: &str, shards: NonZeroU32) -> ShardId {
     let hash =
         name.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     ShardId(u16::try_from(hash % shards.get()).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+
+    use super::*;
+    use crate::config::{Config, FeedId, ListenAddress, Pool, PoolId, Route, Target};
+    use crate::runtime::mailbox::{Mailbox, mailbox};
+    use crate::shard::pump::tests::shard_beside;
+
+    /// The first of two shards, a feed that the other one owns, and the other's mailbox, which has room for one note.
+    fn beside_the_owner(driver: &Driver) -> (Rc<Shard>, Rc<FeedState>, Mailbox<ToShard>) {
+        let two = NonZeroU32::new(2).unwrap();
+        let name = ["a", "b", "c", "d"].into_iter().find(|name| owner(name, two) == ShardId(1)).unwrap();
+        let address = ListenAddress::Tcp(([127, 0, 0, 1], 0).into());
+        let sources = Pool::new(&config::Feed::pool_name(name), Vec::new());
+        let mut config =
+            Config::new(address, vec![Route::new("all", Target::Feed(FeedId(0)))], vec![sources]);
+        let (name, settings) = (name.into(), Arc::default());
+        config.feeds =
+            vec![Arc::new(config::Feed { name, sources: PoolId(0), headers: Vec::new(), settings })];
+        let ((own, _), (others, inbox)) = (mailbox(1).unwrap(), mailbox(1).unwrap());
+        let shard = shard_beside(driver, config, vec![own, others]);
+        let feed = shard.plan().feeds()[0].clone();
+        (shard, feed, inbox)
+    }
+
+    #[test]
+    fn what_a_shard_cannot_take_yet_waits_and_the_shard_goes_on_meanwhile() {
+        let (done, is_done) = mpsc::channel();
+        thread::spawn(move || {
+            let driver = Driver::new().unwrap();
+            let (shard, feed, inbox) = beside_the_owner(&driver);
+            driver.spawn(keep(shard.clone(), feed.clone()));
+            driver.spawn(async move {
+                let pause = async || {
+                    let at = shard.now() + RETRY_EVERY * 5;
+                    let _ = shard.driver.until(at, std::future::pending::<()>()).await;
+                };
+                pause().await;
+                for _ in 0..3 {
+                    feed.tell(&shard, ShardId(1), FeedWord::Detach(ShardId(0)));
+                }
+                for waiting in [2, 1, 0] {
+                    pause().await;
+                    assert_eq!(feed.unsent.borrow().len(), waiting);
+                    assert!(inbox.take().is_some());
+                }
+                shard.driver.stop();
+            });
+            driver.run();
+            done.send(driver.panics()).unwrap();
+        });
+        assert_eq!(is_done.recv_timeout(Duration::from_secs(10)), Ok(0), "the shard does nothing else");
+    }
+
+    #[test]
+    fn nothing_waits_for_a_shard_that_has_ended() {
+        let driver = Driver::new().unwrap();
+        let (shard, feed, inbox) = beside_the_owner(&driver);
+        drop(inbox);
+        feed.tell(&shard, ShardId(1), FeedWord::Detach(ShardId(0)));
+        assert!(feed.unsent.borrow().is_empty());
+    }
 }
