@@ -142,7 +142,7 @@ fn what_holds_for_the_whole_process_cannot_change() {
         ("[admin]\n", "[admin]\ntoken = \"${SELAT_TEST_TOKEN}\"\n", "[admin]"),
         ("[process]\n", "[process]\nplacement = \"balanced\"\n", "placement"),
         ("[process]\n", "[process]\nmax_connections = 5\n", "max_connections"),
-        ("[process]\n", "[process]\nhandover = \"/tmp/nowhere\"\n", "handover"),
+        ("[process]\n", "[process]\nhandover = \"/nowhere\"\n", "handover"),
         ("cores = \"", "cores = \"all\" # \"", "cores"),
         ("[listen.public]", "[log]\naccess = \"off\"\n[listen.public]", "[log]"),
     ];

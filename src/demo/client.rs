@@ -109,8 +109,8 @@ impl Crew {
     /// The route to it.
     pub(super) fn path(self) -> &'static str {
         match self {
-            Self::One => "/work/alone",
-            Self::Many => "/work",
+            Self::One => "/worker",
+            Self::Many => "/workers",
         }
     }
 }

@@ -83,6 +83,17 @@ impl CommonArgs {
     }
 }
 
+/// Connections that are all opened first and held to the end.
+#[derive(Debug, Args)]
+pub(crate) struct HeldArgs {
+    /// How long to measure.
+    #[arg(long = "for", default_value = "10s", value_parser = humantime::parse_duration)]
+    pub(crate) duration: Duration,
+    /// New connections a second while opening, for instance 2000/s; else as fast as the server takes them.
+    #[arg(long, value_parser = rate)]
+    pub(crate) connect_rate: Option<f64>,
+}
+
 /// `echo`
 #[derive(Debug, Args)]
 pub(crate) struct EchoArgs {
@@ -119,15 +130,11 @@ pub(crate) struct EchoArgs {
     /// A client whose connection fails comes back at once; how long it went without an answer is reported.
     #[arg(long, conflicts_with = "rate")]
     pub(crate) reconnect: bool,
-    /// How long to measure.
-    #[arg(long = "for", default_value = "10s", value_parser = humantime::parse_duration)]
-    pub(crate) duration: Duration,
     /// How long to run before measuring.
     #[arg(long, default_value = "2s", value_parser = humantime::parse_duration)]
     pub(crate) warmup: Duration,
-    /// New connections a second while opening, for instance 2000/s; else as fast as the server takes them.
-    #[arg(long, value_parser = rate)]
-    pub(crate) connect_rate: Option<f64>,
+    #[command(flatten)]
+    pub(crate) held: HeldArgs,
 }
 
 /// `storm`
@@ -170,15 +177,11 @@ pub(crate) struct IdleArgs {
     /// Connections to open and hold.
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) connections: u32,
-    /// How long to hold them.
-    #[arg(long = "for", default_value = "10s", value_parser = humantime::parse_duration)]
-    pub(crate) duration: Duration,
     /// Payload bytes of the one message on each.
     #[arg(long, default_value = "64")]
     pub(crate) size: Mix,
-    /// New connections a second while opening, for instance 2000/s; else as fast as the server takes them.
-    #[arg(long, value_parser = rate)]
-    pub(crate) connect_rate: Option<f64>,
+    #[command(flatten)]
+    pub(crate) held: HeldArgs,
 }
 
 /// `feed`
@@ -195,13 +198,9 @@ pub(crate) struct FeedArgs {
     /// Ticks may be left out, as by a feed that conflates; else each is a fault.
     #[arg(long)]
     pub(crate) allow_loss: bool,
-    /// How long to measure.
-    #[arg(long = "for", default_value = "10s", value_parser = humantime::parse_duration)]
-    pub(crate) duration: Duration,
     /// How long to run before measuring.
     #[arg(long, default_value = "2s", value_parser = humantime::parse_duration)]
     pub(crate) warmup: Duration,
-    /// New connections a second while opening, for instance 2000/s; else as fast as the server takes them.
-    #[arg(long, value_parser = rate)]
-    pub(crate) connect_rate: Option<f64>,
+    #[command(flatten)]
+    pub(crate) held: HeldArgs,
 }

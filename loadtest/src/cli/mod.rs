@@ -11,7 +11,8 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use load::{CommonArgs, EchoArgs, FeedArgs, IdleArgs, StormArgs};
 pub(crate) use serve::{
-    ServeBroadcastArgs, ServeCommand, ServeEchoArgs, ServeFaultyArgs, ServeRelayArgs, ServeTickerArgs,
+    ListenArgs, ServeBroadcastArgs, ServeCommand, ServeEchoArgs, ServeFaultyArgs, ServeRelayArgs,
+    ServeTickerArgs,
 };
 
 use crate::record::VERSION;

@@ -31,23 +31,29 @@ pub(crate) enum ServeCommand {
     Relay(ServeRelayArgs),
 }
 
-/// `serve echo`
+/// Where and how a server listens.
 #[derive(Debug, Args)]
-pub(crate) struct ServeEchoArgs {
+pub(crate) struct ListenArgs {
     /// Where to listen, such as :9001 or 127.0.0.1:0, where port 0 is any free one. Prints `listening ADDRESS` when ready.
-    #[arg(value_parser = listen)]
-    pub(crate) listen: SocketAddr,
+    #[arg(value_name = "LISTEN", value_parser = listen)]
+    pub(crate) address: SocketAddr,
     /// Connections that the kernel may hold for us before we accept them.
     #[arg(long, default_value_t = 4096)]
     pub(crate) backlog: i32,
 }
 
+/// `serve echo`
+#[derive(Debug, Args)]
+pub(crate) struct ServeEchoArgs {
+    #[command(flatten)]
+    pub(crate) at: ListenArgs,
+}
+
 /// `serve faulty`
 #[derive(Debug, Args)]
 pub(crate) struct ServeFaultyArgs {
-    /// Where to listen, such as :9001 or 127.0.0.1:0, where port 0 is any free one. Prints `listening ADDRESS` when ready.
-    #[arg(value_parser = listen)]
-    pub(crate) listen: SocketAddr,
+    #[command(flatten)]
+    pub(crate) at: ListenArgs,
     /// Do not answer every N-th message, counted over all connections. 0 is never, here as below.
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub(crate) drop: u64,
@@ -75,31 +81,23 @@ pub(crate) struct ServeFaultyArgs {
     /// From the end of one stall to that of the next.
     #[arg(long, default_value = "1s", value_parser = humantime::parse_duration)]
     pub(crate) stall_every: Duration,
-    /// Connections that the kernel may hold for us before we accept them.
-    #[arg(long, default_value_t = 4096)]
-    pub(crate) backlog: i32,
 }
 
 /// `serve relay`
 #[derive(Debug, Args)]
 pub(crate) struct ServeRelayArgs {
-    /// Where to listen, such as :9001 or 127.0.0.1:0, where port 0 is any free one. Prints `listening ADDRESS` when ready.
-    #[arg(value_parser = listen)]
-    pub(crate) listen: SocketAddr,
+    #[command(flatten)]
+    pub(crate) at: ListenArgs,
     /// Where every connection is relayed to, such as :9001 or 127.0.0.1:9001.
     #[arg(long, value_parser = peer)]
     pub(crate) to: SocketAddr,
-    /// Connections that the kernel may hold for us before we accept them.
-    #[arg(long, default_value_t = 4096)]
-    pub(crate) backlog: i32,
 }
 
 /// `serve ticker`
 #[derive(Debug, Args)]
 pub(crate) struct ServeTickerArgs {
-    /// Where to listen, such as :9001 or 127.0.0.1:0, where port 0 is any free one. Prints `listening ADDRESS` when ready.
-    #[arg(value_parser = listen)]
-    pub(crate) listen: SocketAddr,
+    #[command(flatten)]
+    pub(crate) at: ListenArgs,
     /// Ticks a second, as long as anybody is connected.
     #[arg(long, default_value = "100/s", value_parser = rate)]
     pub(crate) rate: f64,
@@ -112,21 +110,14 @@ pub(crate) struct ServeTickerArgs {
     /// Symbols that the ticks take in turn: K0, K1, …
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) keys: u32,
-    /// Connections that the kernel may hold for us before we accept them.
-    #[arg(long, default_value_t = 4096)]
-    pub(crate) backlog: i32,
 }
 
 /// `serve broadcast`
 #[derive(Debug, Args)]
 pub(crate) struct ServeBroadcastArgs {
-    /// Where to listen, such as :9001 or 127.0.0.1:0, where port 0 is any free one. Prints `listening ADDRESS` when ready.
-    #[arg(value_parser = listen)]
-    pub(crate) listen: SocketAddr,
+    #[command(flatten)]
+    pub(crate) at: ListenArgs,
     /// The source, ws://…, which must not ask for anything.
     #[arg(long)]
     pub(crate) from: Target,
-    /// Connections that the kernel may hold for us before we accept them.
-    #[arg(long, default_value_t = 4096)]
-    pub(crate) backlog: i32,
 }

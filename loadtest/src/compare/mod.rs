@@ -176,8 +176,8 @@ mod tests {
     fn shows_no_paths() {
         let shown = |line: &str| without_paths(line.split(' ').map(str::to_owned).collect()).join(" ");
         for (line, expected) in [
-            ("compare a.toml --pairs 3 --set x=/y --json /tmp/a --html b", "compare a.toml --pairs 3"),
-            ("compare a.toml --json --pairs 3 --set=x=/y --json=/tmp/a", "compare a.toml --pairs 3"),
+            ("compare a.toml --pairs 3 --set x=y --json a.json --html a.html", "compare a.toml --pairs 3"),
+            ("compare a.toml --json --pairs 3 --set=x=y --json=a.json", "compare a.toml --pairs 3"),
             ("compare a.toml --json", "compare a.toml"),
         ] {
             assert_eq!(shown(line), expected);

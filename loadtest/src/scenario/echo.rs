@@ -37,11 +37,11 @@ pub(crate) fn echo(args: &EchoArgs) -> anyhow::Result<Record> {
     };
     let stamp_bytes = plan.kind.stamp_bytes();
     let rise = if args.rate.is_some() { args.ramp } else { Duration::ZERO };
-    let script = args.common.script(Unit::Message, rise + args.warmup, Some(args.duration));
+    let script = args.common.script(Unit::Message, rise + args.warmup, Some(args.held.duration));
     let sessions = args.connections.checked_add(args.slow).context("more connections than can be counted")?;
     let connect_rate = match args.ramp.as_secs_f64() {
-        0.0 => args.connect_rate,
-        ramp => args.connect_rate.or(Some(f64::from(sessions) / ramp)),
+        0.0 => args.held.connect_rate,
+        ramp => args.held.connect_rate.or(Some(f64::from(sessions) / ramp)),
     };
     let cast = Cast { sessions, plan, tls: Sessions::Full };
     let part = |share: Share| {

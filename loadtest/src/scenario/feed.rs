@@ -28,16 +28,16 @@ pub(crate) fn feed(args: &FeedArgs) -> anyhow::Result<Record> {
     let all_readers = readers(Share { first: 0, stride: 1 });
     let stride = u32::try_from(args.common.cores(args.clients)?.len())?;
     let with_readers = (0..stride).filter(|&first| readers(Share { first, stride }) > 0).map(|_| 1).sum();
-    let script = args.common.script(Unit::Delivery, args.warmup, Some(args.duration));
+    let script = args.common.script(Unit::Delivery, args.warmup, Some(args.held.duration));
     let script = Script { followers: with_readers, ..script };
     let cast = Cast { sessions: args.clients, plan: plan.clone(), tls: Sessions::Full };
     let part =
-        |share| Feed { clients: args.clients, readers: readers(share), connect_rate: args.connect_rate };
+        |share| Feed { clients: args.clients, readers: readers(share), connect_rate: args.held.connect_rate };
     let mut measured = cast.play(&args.common, &script, part)?;
     ensure!(
         measured.tally.answered > 0,
         "no tick came within {}: is `selat-load serve ticker` the source of this feed?",
-        humantime::format_duration(args.duration)
+        humantime::format_duration(args.held.duration)
     );
 
     let mut record = record("feed", Unit::Delivery, &mut measured);

@@ -19,10 +19,10 @@ use crate::watch::Watch;
 /// Nothing could be measured.
 pub(crate) fn idle(args: &IdleArgs) -> anyhow::Result<Record> {
     let plan = Plan { messages_max: 1, ..Plan::echo(args.size.clone()) };
-    let script = args.common.script(Unit::Connection, Duration::ZERO, Some(args.duration));
+    let script = args.common.script(Unit::Connection, Duration::ZERO, Some(args.held.duration));
     let script = Script { memory: true, ..script };
     let cast = Cast { sessions: args.connections, plan, tls: Sessions::Full };
-    let part = |_| Idle { connections: args.connections, connect_rate: args.connect_rate };
+    let part = |_| Idle { connections: args.connections, connect_rate: args.held.connect_rate };
     // What this is all about: better to know at once that it cannot be read.
     Watch::new(&args.common.pids)?.memory()?;
     let mut measured = cast.play(&args.common, &script, part)?;

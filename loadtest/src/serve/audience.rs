@@ -1,7 +1,5 @@
 //! WebSocket clients to whom all is sent alike, and of whom nothing is expected but that they keep up.
 
-use std::io::{Write, stdout};
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -9,8 +7,8 @@ use rustix::fd::AsFd;
 use rustix::io::Errno;
 use selat::protocol::frame::{CloseCode, Header, MaskKey, Opcode, close_frame, mask};
 
-use super::LISTENER;
-use crate::limits;
+use super::{LISTENER, listen};
+use crate::cli::ListenArgs;
 use crate::net::{Events, Listener, Moved, Poll, Ready, SCRATCH_BYTES, Socket, Token};
 use crate::wire::{Accepted, accept, wide};
 
@@ -49,15 +47,9 @@ impl Audience {
     ///
     /// # Errors
     /// The address cannot be listened on.
-    pub(super) fn new(address: SocketAddr, backlog: i32) -> anyhow::Result<Self> {
-        limits::raise();
-        let listener = Listener::bind(address, backlog).with_context(|| {
-            format!("cannot listen on {address}; is the port taken? port 0 finds a free one")
-        })?;
+    pub(super) fn new(at: &ListenArgs) -> anyhow::Result<Self> {
         let poll = Poll::new().context("cannot create an epoll set")?;
-        poll.add(&listener, LISTENER).context("cannot watch the listener")?;
-        println!("listening {}", listener.address().context("the listener has no address")?);
-        stdout().flush().context("cannot say where I listen")?;
+        let listener = listen(at, &poll)?;
         let (scratch, members, vacant) = (vec![0; SCRATCH_BYTES], Vec::new(), Vec::new());
         Ok(Self { listener, poll, scratch, members, vacant, open: 0, joined: 0 })
     }

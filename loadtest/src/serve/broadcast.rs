@@ -29,7 +29,7 @@ const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub(crate) fn broadcast(args: &ServeBroadcastArgs) -> anyhow::Result<Infallible> {
     let url = &args.from.host;
     let mut source = Source::open(&args.from).with_context(|| format!("cannot follow the source {url}"))?;
-    let mut audience = Audience::new(args.listen, args.backlog)?;
+    let mut audience = Audience::new(&args.at)?;
     audience.watch(&source.socket, SOURCE)?;
     let (mut events, mut is_drained) = (Events::new(), false);
     loop {

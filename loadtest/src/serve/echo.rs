@@ -13,7 +13,7 @@ use crate::wire::{Accepted, Echoing, Next, accept};
 /// # Errors
 /// The address cannot be listened on.
 pub(crate) fn echo(args: &ServeEchoArgs) -> anyhow::Result<()> {
-    serve(args.listen, args.backlog, |socket| {
+    serve(&args.at, |socket| {
         Ok(Echo { socket, stage: Stage::Opening { head: Vec::new() }, outlet: Outlet::default() })
     })
 }

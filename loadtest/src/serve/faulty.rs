@@ -38,7 +38,7 @@ pub(crate) fn faulty(args: &ServeFaultyArgs) -> anyhow::Result<()> {
         latest: Default::default(),
     }));
     let mut accepted = 0;
-    serve(args.listen, args.backlog, |socket| {
+    serve(&args.at, |socket| {
         accepted += 1;
         let (stage, outlet, faults) = (Stage::Opening(Vec::new()), Outlet::default(), Rc::clone(&faults));
         Ok(Faulty { serial: accepted, socket, stage, outlet, held: None, faults })

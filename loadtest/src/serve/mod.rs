@@ -14,13 +14,13 @@ pub(crate) use relay::relay;
 pub(crate) use ticker::ticker;
 
 use std::io::{Write, stdout};
-use std::net::SocketAddr;
 
 use anyhow::Context;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::io::Errno;
 
+use crate::cli::ListenArgs;
 use crate::limits;
 use crate::net::{Events, Listener, Poll, Ready, SCRATCH_BYTES, Socket, Token};
 
@@ -77,24 +77,33 @@ struct Server<C, A> {
     starvations: u64,
 }
 
+/// Begins to listen, for as many connections as there can be descriptors, and prints where.
+///
+/// # Errors
+/// The address cannot be listened on.
+fn listen(at: &ListenArgs, poll: &Poll) -> anyhow::Result<Listener> {
+    limits::raise();
+    let address = at.address;
+    let listener = Listener::bind(address, at.backlog)
+        .with_context(|| format!("cannot listen on {address}; is the port taken? port 0 finds a free one"))?;
+    poll.add(&listener, LISTENER).context("cannot watch the listener")?;
+    println!("listening {}", listener.address().context("the listener has no address")?);
+    stdout().flush().context("cannot say where I listen")?;
+    Ok(listener)
+}
+
 /// Serves until told to end, after printing where.
 ///
 /// # Errors
 /// The address cannot be listened on.
 fn serve<C: Connection>(
-    address: SocketAddr,
-    backlog: i32,
+    at: &ListenArgs,
     accept: impl FnMut(Socket) -> Result<C, Errno>,
 ) -> anyhow::Result<()> {
-    limits::raise();
     let signals = end_signals().context("cannot listen to signals")?;
-    let listener = Listener::bind(address, backlog)
-        .with_context(|| format!("cannot listen on {address}; is the port taken? port 0 finds a free one"))?;
     let poll = Poll::new().context("cannot create an epoll set")?;
-    poll.add(&listener, LISTENER).context("cannot watch the listener")?;
     poll.add(&signals, SIGNALS).context("cannot watch for signals")?;
-    println!("listening {}", listener.address().context("the listener has no address")?);
-    stdout().flush().context("cannot say where I listen")?;
+    let listener = listen(at, &poll)?;
     let scratch = vec![0; SCRATCH_BYTES];
     let (slots, vacant, again) = (Vec::new(), Vec::new(), Vec::new());
     Server { listener, accept, poll, scratch, slots, vacant, again, starved: false, starvations: 0 }.run()

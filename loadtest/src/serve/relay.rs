@@ -11,7 +11,7 @@ use crate::net::{Flow, Moved, Outlet, Poll, Ready, Socket, Token, Window};
 /// # Errors
 /// The address cannot be listened on.
 pub(crate) fn relay(args: &ServeRelayArgs) -> anyhow::Result<()> {
-    serve(args.listen, args.backlog, |client| {
+    serve(&args.at, |client| {
         let backend = Socket::connect(args.to, None, Window::Usual)?;
         Ok(Relay { client: End::new(client), backend: End::new(backend) })
     })

@@ -29,7 +29,7 @@ pub(crate) fn ticker(args: &ServeTickerArgs) -> anyhow::Result<()> {
         clock: Monotonic::read()?,
         made: 0,
     };
-    let mut audience = Audience::new(args.listen, args.backlog)?;
+    let mut audience = Audience::new(&args.at)?;
     audience.watch(&signals, SIGNALS)?;
 
     let (mut events, mut due) = (Events::new(), None);
